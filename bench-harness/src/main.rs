@@ -1,1 +1,169 @@
-fn main() {}
+//! The `tensorguard` command.
+#![forbid(unsafe_code)]
+
+use clap::{Args, Parser, Subcommand};
+use kernels::cpu::{Cpu, Isa};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tensorguard::failure::Failure;
+use tensorguard::{compare, doctor, results, table};
+
+/// Measures TensorGuard's kernels on this machine.
+///
+/// Without a command: each kernel's throughput beside its limit, on one screen, in about twenty seconds. Outputs are
+/// compared with the reference before a time counts.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    engine: Engine,
+    /// Threads; CPU time is measured for one, elapsed time for more.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tensorguard                                   the table
+  tensorguard --isa cpu-avx2                    the table for one instruction set
+  tensorguard doctor                            what this machine offers
+  tensorguard compare-peers --filter ntt        ours against others, interleaved in one run
+
+Exit codes: 0 done, 1 something outside failed, 2 usage, 4 nothing selected, 5 too noisy, 8 wrong result.";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  tensorguard compare-peers                               everything there is to compare with
+  tensorguard compare-peers --filter ntt --json           one JSON row per line
+  tensorguard compare-peers --filter ntt --isa cpu-avx2   both sides with AVX2 only
+  tensorguard compare-peers --out results                 keep samples, result and summary in a new folder there
+  tensorguard compare-peers --filter ntt --smoke          a few pairs of one size: does it work at all?
+
+A ratio is their time over ours: above 1, ours is faster. The interval holds it in 95 of 100 resamplings.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// What this machine offers: processor, engines and tools, and why what is absent is absent.
+    #[command(after_help = "Examples:\n  tensorguard doctor\n  tensorguard doctor --json")]
+    Doctor {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ours against others' in one run, taking turns. Builds the others first: needs cargo and the source checkout.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    ComparePeers {
+        /// Only rows whose kernel or peer contains this; `ntt` means both transforms.
+        #[arg(long, default_value = "")]
+        filter: String,
+        #[command(flatten)]
+        engine: Engine,
+        /// Print one JSON object per row.
+        #[arg(long)]
+        json: bool,
+        /// Three pairs, n = 1024 only: a check that it works, not a measurement.
+        #[arg(long)]
+        smoke: bool,
+        /// Folder in which a new folder <date>-<machine>-<what> is made for samples, result and summary.
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Engine {
+    /// Use this engine instead of the best one: cpu-portable, cpu-avx2, cpu-avx512 or cpu-neon.
+    #[arg(long, value_name = "ENGINE")]
+    isa: Option<String>,
+}
+
+impl Engine {
+    fn cpu(&self, threads: usize) -> Result<Cpu, Failure> {
+        let Some(name) = &self.isa else { return Ok(Cpu::best(threads)) };
+        let Some(&isa) = Isa::ALL.iter().find(|isa| isa.name() == name) else {
+            let names: Vec<&str> = Isa::ALL.iter().map(|isa| isa.name()).collect();
+            return Err(Failure::Usage(format!("no engine is called {name}; there are {}", names.join(", "))));
+        };
+        Cpu::with(isa, threads).ok_or_else(|| {
+            let why = isa.absent_reason().unwrap_or("it cannot run");
+            Failure::Usage(format!("{name} is absent here: {why}. `tensorguard doctor` lists what is present"))
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("tensorguard: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        None => {
+            let table = table::measure(&cli.engine.cpu(cli.threads.into())?)?;
+            if cli.json { print_json(&table) } else { print(&table.to_string()) }
+        }
+        Some(Command::Doctor { json }) => {
+            let findings = doctor::examine();
+            if *json { print_json(&findings) } else { print(&findings.to_string()) }
+        }
+        Some(Command::ComparePeers { filter, engine, json, smoke, out }) => {
+            let effort = if *smoke { compare::Effort::Smoke } else { compare::Effort::Full };
+            let comparison = compare::compare(&engine.cpu(1)?, filter, effort)?;
+            if *json {
+                let rows: Result<Vec<String>, _> = comparison.rows.iter().map(serde_json::to_string).collect();
+                print(&(rows?.join("\n") + "\n"))?;
+            } else {
+                print(&comparison.to_string())?;
+            }
+            if let Some(folder) = out {
+                let made = results::write(folder, &comparison)?;
+                eprintln!("wrote {}", made.display());
+            }
+            comparison.verdict()
+        }
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// To standard output; a reader that has seen enough, like `head`, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Internal(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_engine_is_a_usage_error_that_names_the_known_ones() {
+        let engine = Engine { isa: Some("cpu-fast".into()) };
+        let failure = engine.cpu(1).expect_err("there is no such engine");
+        assert_eq!(failure.code(), 2);
+        assert!(failure.to_string().contains("cpu-portable"), "{failure}");
+    }
+}

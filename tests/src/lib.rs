@@ -1,0 +1,66 @@
+//! The conformance suite: one list of cases that every backend passes, compared word for word with
+//! [`kernels::reference`].
+//!
+//! ```
+//! let backend = kernels::cpu::Cpu::best(1);
+//! for case in tensorguard_tests::SUITE.iter().filter(|case| case.name.starts_with("dense::")) {
+//!     (case.run)(&backend);
+//! }
+//! ```
+
+pub mod cases;
+mod fixture;
+
+use kernels::Backend;
+
+pub use fixture::{Flaky, Rand, encoding, rings};
+
+/// One thing every backend must do.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// `kernel::what`, printed as `backend::kernel::what`.
+    pub name: &'static str,
+    /// Panics where the backend differs from the definition.
+    pub run: fn(&dyn Backend),
+}
+
+macro_rules! suite {
+    ($($kernel:ident :: $case:ident),* $(,)?) => {
+        &[$(Case { name: concat!(stringify!($kernel), "::", stringify!($case)), run: cases::$kernel::$case }),*]
+    };
+}
+
+/// Every case, in the order of the kernels.
+pub const SUITE: &[Case] = suite![
+    ntt::every_size_and_prime,
+    ntt::hostile_words,
+    ntt::batches,
+    ntt::inverse_undoes_forward,
+    pad::suites,
+    pad::last_poly,
+    pad::is_linear_in_nothing_but_its_seed,
+    pad::no_polys,
+    seal::suites,
+    seal::hostile_digits,
+    seal::uses_the_pad_up,
+    seal::every_wire_width,
+    encrypt::is_pad_then_seal,
+    encrypt::hostile_lengths,
+    encrypt::last_poly,
+    sum::every_width,
+    sum::hostile_lengths,
+    sum::row_counts,
+    sum::hostile_words,
+    sum::unaligned_rows,
+    decrypt::honest_sums,
+    decrypt::hostile_accumulators,
+    decrypt::hostile_lengths,
+    decrypt::large_secret_sums,
+    dense::masks_and_unmasks,
+    dense::hostile_rows,
+    dense::every_width,
+    together::same_call_twice,
+    together::two_threads_at_once,
+    together::poisoned_outputs_are_overwritten,
+    together::misuse_panics,
+];

@@ -1,0 +1,190 @@
+//! `tensorguard` without arguments: every kernel's throughput on one screen, beside what limits it here.
+
+use crate::bandwidth::Reader;
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::machine::Machine;
+use crate::progress::Progress;
+use crate::stats::median;
+use crate::task::{Case, Kernel, Scale, Task, cases, check};
+use kernels::Backend;
+use kernels::cpu::Cpu;
+use serde::Serialize;
+use std::fmt;
+
+/// Length of one sample.
+const SAMPLE_NS: u64 = 8_000_000;
+/// Samples per row. With 19 rows, some ten seconds.
+const SAMPLES: usize = 31;
+
+/// The table.
+#[derive(Debug, Serialize)]
+pub struct Table {
+    /// The machine.
+    pub machine: Machine,
+    /// The engine.
+    pub engine: &'static str,
+    /// Its threads.
+    pub threads: usize,
+    /// `cpu` for one thread, `wall` for several.
+    pub clock: &'static str,
+    /// What one thread reads from memory, in GB/s.
+    pub memory_gb_s: f64,
+    /// One per case.
+    pub rows: Vec<Row>,
+}
+
+/// One kernel.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// Length of a polynomial or row.
+    pub n: usize,
+    /// What the time is per.
+    pub item: &'static str,
+    /// Nanoseconds per item, median of the samples.
+    pub time_ns_median: f64,
+    /// Bytes the step must move, over its time.
+    pub gb_s: f64,
+    /// What the kernel cannot be faster than here.
+    pub limit: &'static str,
+    /// The limit's time over the kernel's time: 1 is the limit itself.
+    pub reached: f64,
+    /// Every sample, in nanoseconds per item.
+    pub samples_ns: Vec<f64>,
+}
+
+/// Measures everything: memory first, then each case after comparing its output with the reference.
+///
+/// # Errors
+/// [`Failure::Wrong`] where an output is wrong.
+pub fn measure(cpu: &Cpu) -> Result<Table, Failure> {
+    let cases = cases();
+    let mut progress = Progress::new(cases.len() + 1);
+    progress.step("memory");
+    let memory_gb_s = Reader::new().rate()?;
+    let clock = if cpu.threads() == 1 { Clock::Cpu } else { Clock::Wall };
+    let mut rows = Vec::new();
+    for case in cases {
+        progress.step(&format!("{} n = {}", case.kernel.name(), case.n));
+        check(cpu, case)?;
+        rows.push(row(cpu, case, clock)?);
+    }
+    if cpu.threads() == 1 {
+        limit(&mut rows, memory_gb_s);
+    }
+    Ok(Table {
+        machine: Machine::look(),
+        engine: cpu.name(),
+        threads: cpu.threads(),
+        clock: if clock == Clock::Cpu { "cpu" } else { "wall" },
+        memory_gb_s,
+        rows,
+    })
+}
+
+fn row(cpu: &Cpu, case: Case, clock: Clock) -> Result<Row, Failure> {
+    let mut task = Task::new(case, Scale::Full)?;
+    let (items, bytes) = (task.items as f64, task.bytes as f64);
+    let repetitions = clock.calibrate(SAMPLE_NS, || task.step(cpu))?;
+    let mut samples_ns = Vec::new();
+    for _ in 0..SAMPLES {
+        let took = clock.sample(repetitions, || task.step(cpu))?;
+        samples_ns.push(took as f64 / (repetitions as f64 * items));
+    }
+    let time_ns_median = median(&samples_ns);
+    let gb_s = bytes / (time_ns_median * items);
+    let (kernel, item) = (case.kernel.name(), case.kernel.item());
+    Ok(Row { kernel, n: case.n, item, time_ns_median, gb_s, limit: "", reached: f64::NAN, samples_ns })
+}
+
+/// Puts each row beside what was measured of its limit: memory, or the parts it is made of.
+fn limit(rows: &mut [Row], memory_gb_s: f64) {
+    let time = |rows: &[Row], kernel: Kernel| {
+        let found = rows.iter().find(|row| row.kernel == kernel.name() && (row.n == 4096 || kernel == Kernel::Dense));
+        found.map_or(f64::NAN, |row| row.time_ns_median)
+    };
+    let [word, inverse, pad, seal] =
+        [Kernel::Expand, Kernel::Inverse, Kernel::Pad, Kernel::Seal].map(|kernel| time(rows, kernel));
+    // Per coefficient: two limbs, each one word of `a` and a transform; two words of error. Three digits to each.
+    let transforms = 2.0 * inverse / 4096.0;
+    for row in rows {
+        let (limit, floor) = match row.kernel {
+            "pad" => ("stream + transforms", 4.0 * word + transforms),
+            "encrypt" => ("pad + seal", pad / 3.0 + seal),
+            "decrypt" => ("stream + transforms", (2.0 * word + transforms) / 3.0),
+            "dense" => ("stream", word),
+            "sum" => ("memory", row.time_ns_median * row.gb_s / memory_gb_s),
+            _ => ("memory (compute-bound)", row.time_ns_median * row.gb_s / memory_gb_s),
+        };
+        (row.limit, row.reached) = (limit, floor / row.time_ns_median);
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cpu = self.machine.cpu.as_deref().unwrap_or("unknown processor");
+        let threads = if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
+        writeln!(f, "{} on {cpu}, {threads}, {} time, outputs checked", self.engine, self.clock)?;
+        writeln!(f, "memory: one thread reads {:.1} GB/s\n", self.memory_gb_s)?;
+        writeln!(f, "{:8} {:>6}  {:>22}  {:>10}   reached of limit", "kernel", "n", "time", "bytes")?;
+        for row in &self.rows {
+            let time = format!("{} /{}", nanoseconds(row.time_ns_median), row.item);
+            let reached =
+                if row.reached.is_nan() { String::new() } else { format!("{:4.0} % of {}", 100.0 * row.reached, row.limit) };
+            let line = format!("{:8} {:>6}  {time:>22}  {:>5.1} GB/s   {reached}", row.kernel, row.n, row.gb_s);
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        if self.threads == 1 {
+            writeln!(f, "\nbytes: what must move if no cache helps, over the time. A compute-bound kernel is limited by")?;
+            writeln!(f, "arithmetic, whose limit is not measured here. stream: expand; transforms: inverse at 4096.")?;
+        }
+        Ok(())
+    }
+}
+
+fn nanoseconds(ns: f64) -> String {
+    match ns {
+        ns if ns < 10.0 => format!("{ns:.3} ns"),
+        ns if ns < 1000.0 => format!("{ns:.0} ns"),
+        ns => format!("{:.2} us", ns / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_printed_in_fitting_units() {
+        assert_eq!(nanoseconds(0.0614), "0.061 ns");
+        assert_eq!(nanoseconds(302.4), "302 ns");
+        assert_eq!(nanoseconds(14_350.0), "14.35 us");
+    }
+
+    #[test]
+    fn limits_follow_from_what_was_measured() {
+        let row = |kernel: Kernel, n, time_ns_median| Row {
+            kernel: kernel.name(),
+            n,
+            item: kernel.item(),
+            time_ns_median,
+            gb_s: 10.0,
+            limit: "",
+            reached: f64::NAN,
+            samples_ns: Vec::new(),
+        };
+        let mut rows = [
+            row(Kernel::Inverse, 4096, 2048.0),
+            row(Kernel::Expand, 4096, 0.5),
+            row(Kernel::Pad, 4096, 6.0),
+            row(Kernel::Seal, 4096, 1.0),
+            row(Kernel::Encrypt, 4096, 4.0),
+            row(Kernel::Sum, 4096, 0.1),
+        ];
+        limit(&mut rows, 40.0);
+        let reached: Vec<f64> = rows.iter().map(|row| row.reached).collect();
+        assert_eq!(reached, [0.25, 0.25, 0.5, 0.25, 0.75, 0.25]);
+    }
+}

@@ -1,0 +1,294 @@
+//! The AVX-512 shell: sixteen words in a vector. Needs F, BW, DQ, VL, VBMI and VPOPCNTDQ (Ice Lake, Zen 4 and later).
+//!
+//! Who promises what to whom: `new` promises every caller of `run` that the processor has the instructions, and the
+//! slice checks promise each memory access that its bytes are there.
+#![allow(unsafe_code)]
+
+use super::simd::{Body, PackedEight, Simd};
+use core::arch::x86_64::*;
+
+/// Proof that this processor has the instructions: only [`Avx512::new`] makes one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512(());
+
+impl Avx512 {
+    pub(super) fn new() -> Option<Self> {
+        let present = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vbmi")
+            && is_x86_feature_detected!("avx512vpopcntdq");
+        present.then_some(Self(()))
+    }
+
+    pub(super) fn run<B: Body>(self, body: B) -> B::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vpopcntdq,bmi2")]
+        fn shell<B: Body>(simd: Avx512, body: B) -> B::Output {
+            body.run(simd)
+        }
+        // SAFETY: `self` proves that the processor has every enabled feature (all processors with these have BMI2).
+        unsafe { shell(self, body) }
+    }
+}
+
+/// An intrinsic without memory access, called under the proof that `self` is.
+macro_rules! op {
+    ($call:expr) => {{
+        // SAFETY: the intrinsic needs CPU features only, and a value of type `Avx512` proves them.
+        unsafe { $call }
+    }};
+}
+
+#[inline(always)]
+fn indices(f: impl Fn(usize) -> usize) -> __m512i {
+    let words: [u32; 16] = core::array::from_fn(|i| f(i) as u32);
+    // SAFETY: 64 bytes of plain integers either way.
+    unsafe { core::mem::transmute(words) }
+}
+
+impl Simd for Avx512 {
+    const LANES: usize = 16;
+    type V = __m512i;
+
+    #[inline(always)]
+    fn splat(self, word: u32) -> __m512i {
+        op!(_mm512_set1_epi32(word as i32))
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[u32]) -> __m512i {
+        let from = &from[..16];
+        // SAFETY: sixteen words are there, and the load needs no alignment.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store(self, value: __m512i, to: &mut [u32]) {
+        let to = &mut to[..16];
+        // SAFETY: sixteen words are there, and the store needs no alignment.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), value) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_add_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_sub_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_xor_si512(a, b))
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_and_si512(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_min_epu32(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_low(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_mullo_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_high(self, a: __m512i, b: __m512i) -> __m512i {
+        op!({
+            let odd_words = |x| _mm512_castps_si512(_mm512_movehdup_ps(_mm512_castsi512_ps(x)));
+            let (even, odd) = (_mm512_mul_epu32(a, b), _mm512_mul_epu32(odd_words(a), odd_words(b)));
+            let (even, odd) = (_mm512_castsi512_ps(even), _mm512_castsi512_ps(odd));
+            // The odd products' high halves are in place; the even ones' move down by one.
+            _mm512_castps_si512(_mm512_mask_movehdup_ps(odd, 0x5555, even))
+        })
+    }
+
+    #[inline(always)]
+    fn rotate_left<const BY: i32>(self, a: __m512i) -> __m512i {
+        op!(_mm512_rol_epi32::<BY>(a))
+    }
+
+    #[inline(always)]
+    fn shift_left<const BY: u32>(self, a: __m512i) -> __m512i {
+        op!(_mm512_slli_epi32::<BY>(a))
+    }
+
+    #[inline(always)]
+    fn ones(self, a: __m512i) -> __m512i {
+        op!(_mm512_popcnt_epi32(a))
+    }
+
+    #[inline(always)]
+    fn any_at_least(self, a: __m512i, b: __m512i) -> bool {
+        op!(_mm512_cmpge_epu32_mask(a, b)) != 0
+    }
+
+    #[inline(always)]
+    fn exchange<const T: usize>(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
+        op!(match T {
+            8 => (_mm512_shuffle_i64x2::<0x44>(a, b), _mm512_shuffle_i64x2::<0xEE>(a, b)),
+            4 => (
+                _mm512_mask_shuffle_i64x2::<0xA0>(a, 0b1100_1100, b, b),
+                _mm512_mask_shuffle_i64x2::<0xF5>(b, 0b0011_0011, a, a),
+            ),
+            2 => (_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b)),
+            _ => {
+                let (a, b) = (_mm512_castsi512_ps(a), _mm512_castsi512_ps(b));
+                let (low, high) = (_mm512_mask_moveldup_ps(a, 0xAAAA, b), _mm512_mask_movehdup_ps(b, 0x5555, a));
+                (_mm512_castps_si512(low), _mm512_castps_si512(high))
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn zip(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
+        let pick = |from: usize| indices(|i| from + i / 2 + 16 * (i % 2));
+        op!((_mm512_permutex2var_epi32(a, pick(0), b), _mm512_permutex2var_epi32(a, pick(8), b)))
+    }
+
+    #[inline(always)]
+    fn unzip(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
+        let pick = |from: usize| indices(|i| from + 2 * i);
+        op!((_mm512_permutex2var_epi32(a, pick(0), b), _mm512_permutex2var_epi32(a, pick(1), b)))
+    }
+
+    #[inline(always)]
+    fn spread<const T: usize>(self, from: &[u32]) -> __m512i {
+        let from = &from[..16 / T];
+        // SAFETY: each arm reads `16 / T` words, which are there.
+        unsafe {
+            match T {
+                1 => _mm512_loadu_si512(from.as_ptr().cast()),
+                2 => {
+                    let words = _mm512_castsi256_si512(_mm256_loadu_si256(from.as_ptr().cast()));
+                    _mm512_permutexvar_epi32(indices(|i| i / 2), words)
+                }
+                4 => {
+                    let words = _mm512_castsi128_si512(_mm_loadu_si128(from.as_ptr().cast()));
+                    _mm512_permutexvar_epi32(indices(|i| i / 4), words)
+                }
+                _ => {
+                    let words = _mm512_castsi128_si512(_mm_loadl_epi64(from.as_ptr().cast()));
+                    _mm512_permutexvar_epi32(indices(|i| i / T), words)
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn bytes(self, from: &[u32]) -> __m512i {
+        let from = &from[..4];
+        // SAFETY: sixteen bytes are there.
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn store_blocks(self, state: &[__m512i; 16], to: &mut [u32]) {
+        let to = &mut to[..256];
+        // Four words of four blocks at a time, then quarters to their blocks.
+        let mut rows = [self.splat(0); 16];
+        for (group, words) in state.as_chunks::<4>().0.iter().enumerate() {
+            op!({
+                let (a, b) = (_mm512_unpacklo_epi32(words[0], words[1]), _mm512_unpackhi_epi32(words[0], words[1]));
+                let (c, d) = (_mm512_unpacklo_epi32(words[2], words[3]), _mm512_unpackhi_epi32(words[2], words[3]));
+                rows[group] = _mm512_unpacklo_epi64(a, c);
+                rows[4 + group] = _mm512_unpackhi_epi64(a, c);
+                rows[8 + group] = _mm512_unpacklo_epi64(b, d);
+                rows[12 + group] = _mm512_unpackhi_epi64(b, d);
+            });
+        }
+        for (block, quarters) in rows.as_chunks::<4>().0.iter().enumerate() {
+            op!({
+                let (a, b) = (
+                    _mm512_shuffle_i64x2::<0x44>(quarters[0], quarters[1]),
+                    _mm512_shuffle_i64x2::<0xEE>(quarters[0], quarters[1]),
+                );
+                let (c, d) = (
+                    _mm512_shuffle_i64x2::<0x44>(quarters[2], quarters[3]),
+                    _mm512_shuffle_i64x2::<0xEE>(quarters[2], quarters[3]),
+                );
+                let blocks = [
+                    _mm512_shuffle_i64x2::<0x88>(a, c),
+                    _mm512_shuffle_i64x2::<0xDD>(a, c),
+                    _mm512_shuffle_i64x2::<0x88>(b, d),
+                    _mm512_shuffle_i64x2::<0xDD>(b, d),
+                ];
+                for (row, words) in blocks.into_iter().enumerate() {
+                    self.store(words, &mut to[16 * (4 * row + block)..]);
+                }
+            });
+        }
+    }
+
+    #[inline(always)]
+    fn add_wide(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_add_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_wide(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_mul_epu32(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_right_wide(self, a: __m512i, by: u32) -> __m512i {
+        op!(_mm512_srl_epi64(a, _mm_cvtsi32_si128(by as i32)))
+    }
+
+    #[inline(always)]
+    fn shift_left_32_wide(self, a: __m512i) -> __m512i {
+        op!(_mm512_slli_epi64::<32>(a))
+    }
+
+    #[inline(always)]
+    fn splat_wide(self, word: u64) -> __m512i {
+        op!(_mm512_set1_epi64(word as i64))
+    }
+
+    #[inline(always)]
+    fn widen(self, a: __m512i) -> (__m512i, __m512i) {
+        op!((
+            _mm512_cvtepu32_epi64(_mm512_castsi512_si256(a)),
+            _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64::<1>(a)),
+        ))
+    }
+
+    #[inline(always)]
+    fn add_packed<const WIDE: bool, const ROWS: usize>(
+        self,
+        rows: &[&[u8]; ROWS],
+        at: usize,
+        bits: &PackedEight,
+        accumulator: &mut [u32],
+    ) {
+        let wanted = u64::MAX >> (64 - bits.bytes);
+        let byte_of: [u8; 64] = core::array::from_fn(|i| bits.byte[i / 8] + (i % 8) as u8);
+        let accumulator = &mut accumulator[..if WIDE { 16 } else { 8 }];
+        // SAFETY: the masked load reads `bits.bytes` bytes, which the slice has; the accumulator's length is checked.
+        unsafe {
+            let byte_of = _mm512_loadu_si512(byte_of.as_ptr().cast());
+            let bit_of = _mm512_loadu_si512(bits.bit.as_ptr().cast());
+            let mut sum = _mm512_setzero_si512();
+            for row in rows {
+                let row = &row[at..at + bits.bytes];
+                let packed = _mm512_maskz_loadu_epi8(wanted, row.as_ptr().cast());
+                sum = _mm512_add_epi64(sum, _mm512_srlv_epi64(_mm512_permutexvar_epi8(byte_of, packed), bit_of));
+            }
+            if WIDE {
+                let to = accumulator.as_mut_ptr().cast();
+                _mm512_storeu_si512(to, _mm512_add_epi64(_mm512_loadu_si512(to.cast_const().cast()), sum));
+            } else {
+                let to: *mut __m256i = accumulator.as_mut_ptr().cast();
+                _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), _mm512_cvtepi64_epi32(sum)));
+            }
+        }
+    }
+}

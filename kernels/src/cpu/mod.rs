@@ -1,0 +1,291 @@
+//! The engines for CPUs: bodies written once over [`simd::Simd`], a thin shell per instruction set, and rayon's threads.
+//!
+//! Work is split by polynomials or words, never in a way that could change a bit: every word's value depends on its own
+//! position alone.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod decrypt;
+mod dense;
+mod expand;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod ntt;
+mod pad;
+mod portable;
+mod seal;
+mod simd;
+mod sum;
+
+use crate::expand::Domain;
+use crate::{
+    Backend, DecryptJob, DenseJob, Direction, EncryptJob, Fault, Noise, PadJob, Plan, Ring, SealJob, Secret, Shape,
+};
+use rayon::prelude::*;
+use simd::Body;
+use zeroize::Zeroize;
+
+/// An instruction set this crate has an engine for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// Plain Rust, for any processor.
+    Portable,
+    /// x86-64 with AVX2 and BMI2.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, DQ, VL, VBMI and VPOPCNTDQ.
+    Avx512,
+    /// aarch64, all of which has NEON.
+    Neon,
+}
+
+impl Isa {
+    /// All of them, the best of each architecture last.
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+
+    /// The name of the engine, as [`Backend::name`] gives it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "cpu-portable",
+            Self::Avx2 => "cpu-avx2",
+            Self::Avx512 => "cpu-avx512",
+            Self::Neon => "cpu-neon",
+        }
+    }
+
+    /// Why this machine has no such engine; `None` where it has.
+    #[must_use]
+    pub fn absent_reason(self) -> Option<&'static str> {
+        if self.engine().is_some() {
+            return None;
+        }
+        Some(match self {
+            Self::Portable => "always present",
+            Self::Avx2 if cfg!(target_arch = "x86_64") => "this processor has no AVX2 and BMI2",
+            Self::Avx512 if cfg!(target_arch = "x86_64") => {
+                "this processor has not all of AVX-512 F, BW, DQ, VL, VBMI and VPOPCNTDQ"
+            }
+            Self::Avx2 | Self::Avx512 => "not an x86-64 processor",
+            Self::Neon => "not an aarch64 processor",
+        })
+    }
+
+    fn engine(self) -> Option<Engine> {
+        match self {
+            Self::Portable => Some(Engine::Portable(portable::Portable)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::Avx2::new().map(Engine::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::Avx512::new().map(Engine::Avx512),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Some(Engine::Neon(neon::Neon::new())),
+            #[allow(unreachable_patterns, reason = "which instruction sets remain depends on the target")]
+            _ => None,
+        }
+    }
+}
+
+/// An instruction set with the proof that it is there.
+#[derive(Clone, Copy, Debug)]
+enum Engine {
+    Portable(portable::Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Neon),
+}
+
+/// A CPU engine with a fixed number of threads.
+#[derive(Debug)]
+pub struct Cpu {
+    isa: Isa,
+    engine: Engine,
+    threads: usize,
+    /// None for one thread, which is the caller's own.
+    pool: Option<rayon::ThreadPool>,
+}
+
+impl Cpu {
+    /// The widest instruction set of this machine, on `threads` threads (at least one).
+    #[must_use]
+    pub fn best(threads: usize) -> Self {
+        let isa = Isa::ALL.into_iter().rev().find(|isa| isa.engine().is_some());
+        let engine = isa.and_then(Isa::engine).unwrap_or(Engine::Portable(portable::Portable));
+        Self::on(isa.unwrap_or(Isa::Portable), engine, threads)
+    }
+
+    /// A chosen instruction set; `None` where this machine does not have it (see [`Isa::absent_reason`]).
+    #[must_use]
+    pub fn with(isa: Isa, threads: usize) -> Option<Self> {
+        isa.engine().map(|engine| Self::on(isa, engine, threads))
+    }
+
+    /// An engine for each instruction set present, the best last.
+    #[must_use]
+    pub fn present(threads: usize) -> Vec<Self> {
+        Isa::ALL.into_iter().filter_map(|isa| Self::with(isa, threads)).collect()
+    }
+
+    fn on(isa: Isa, engine: Engine, threads: usize) -> Self {
+        // Where the system gives no threads, the caller's own does all the work.
+        let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()).flatten();
+        let threads = if pool.is_some() { threads } else { 1 };
+        Self { isa, engine, threads, pool }
+    }
+
+    /// The instruction set.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// How many threads share a job.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Raw words of one stream of the expander, from its beginning.
+    pub fn expand(&self, seed: &[u8; 32], domain: Domain, poly: u32, limb: u32, out: &mut [u32]) {
+        let size = self.share(out.len().div_ceil(256)) * 256;
+        let pieces = out.chunks_mut(size).enumerate();
+        let pieces = pieces.map(|(index, out)| ((index * size / 16) as u32, out)).collect();
+        self.map(pieces, |(counter, out)| self.run(expand::Words { seed, domain, poly, limb, counter, out }));
+    }
+
+    fn run<B: Body>(&self, body: B) -> B::Output {
+        match self.engine {
+            Engine::Portable(engine) => engine.run(body),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Avx2(engine) => engine.run(body),
+            #[cfg(target_arch = "x86_64")]
+            Engine::Avx512(engine) => engine.run(body),
+            #[cfg(target_arch = "aarch64")]
+            Engine::Neon(engine) => engine.run(body),
+        }
+    }
+
+    /// How many of `count` units one piece takes: a few pieces per thread, so that an idle one finds more work.
+    fn share(&self, count: usize) -> usize {
+        let pieces = if self.threads == 1 { 1 } else { 4 * self.threads };
+        count.div_ceil(pieces).max(1)
+    }
+
+    fn map<T: Send, R: Send>(&self, pieces: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
+        match &self.pool {
+            Some(pool) if pieces.len() > 1 => pool.install(|| pieces.into_par_iter().map(work).collect()),
+            _ => pieces.into_iter().map(work).collect(),
+        }
+    }
+
+    fn message_key(&self, ring: &Ring, seed: &Secret<[u8; 32]>) -> pad::Key {
+        self.run(pad::MessageKey { ring, seed })
+    }
+}
+
+/// Polynomial numbers never run over: the jobs' checks saw to that.
+fn offset(first_poly: u32, pieces: usize, share: usize) -> u32 {
+    first_poly.wrapping_add((pieces * share) as u32)
+}
+
+impl Backend for Cpu {
+    fn name(&self) -> &'static str {
+        self.isa.name()
+    }
+
+    fn ntt(&self, plan: &Plan, direction: Direction, polys: &mut [u32]) -> Result<(), Fault> {
+        assert!(polys.len().is_multiple_of(plan.n()), "a batch is a whole number of polynomials");
+        let share = self.share(polys.len() / plan.n());
+        let pieces = polys.chunks_mut(share * plan.n()).collect();
+        self.map(pieces, |polys| match direction {
+            Direction::Forward => self.run(ntt::Forward { plan, polys }),
+            Direction::Inverse => self.run(ntt::Inverse { plan, polys }),
+        });
+        Ok(())
+    }
+
+    fn pad(&self, job: &PadJob<'_>, out: &mut [u32]) -> Result<(), Fault> {
+        let share = self.share(job.polys(out));
+        let PadJob { ring, a_seed, message_seed: seed, .. } = *job;
+        let key = &self.message_key(ring, seed);
+        let pieces = out.chunks_mut(share * ring.n() * ring.plans().len()).enumerate().collect();
+        self.map(pieces, |(index, out)| {
+            let first_poly = offset(job.first_poly, index, share);
+            self.run(pad::Pad { ring, a_seed, seed, key, first_poly, out });
+        });
+        Ok(())
+    }
+
+    fn seal(&self, job: &SealJob<'_>, pad: &mut [u32], digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
+        job.check(pad, digits, out);
+        let encoding = job.encoding;
+        let n = encoding.ring().n();
+        let share = self.share(encoding.polys(digits.len()));
+        let pads = pad.chunks_mut(share * n * encoding.ring().plans().len());
+        let rest = digits.chunks(share * n * encoding.digits_per_coefficient());
+        let bytes = out.chunks_mut(share * n / 8 * encoding.bits() as usize);
+        let pieces = pads.zip(rest).zip(bytes).collect();
+        self.map(pieces, |((pad, digits), out)| {
+            self.run(seal::Seal { encoding, pad, digits, out });
+            pad.zeroize();
+        });
+        Ok(())
+    }
+
+    fn encrypt(&self, job: &EncryptJob<'_>, digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
+        job.check(digits, out);
+        let encoding = job.encoding;
+        let n = encoding.ring().n();
+        let share = self.share(encoding.polys(digits.len()));
+        let key = &self.message_key(encoding.ring(), job.message_seed);
+        let digits = digits.chunks(share * n * encoding.digits_per_coefficient());
+        let bytes = out.chunks_mut(share * n / 8 * encoding.bits() as usize);
+        let pieces = digits.zip(bytes).enumerate().collect();
+        self.map(pieces, |(index, (digits, out))| {
+            let first_poly = offset(job.first_poly, index, share);
+            self.run(seal::Encrypt { job: *job, key, first_poly, digits, out });
+        });
+        Ok(())
+    }
+
+    fn sum(&self, shape: &Shape, rows: &[&[u8]], accumulator: &mut [u32]) -> Result<(), Fault> {
+        shape.check(rows, accumulator);
+        let share = self.share(shape.coefficients.div_ceil(8));
+        let pieces = accumulator.chunks_mut(8 * share * shape.words_per_value()).enumerate().collect();
+        self.map(pieces, |(index, accumulator)| {
+            let first_byte = index * share * shape.bits as usize;
+            self.run(sum::Sum { shape: *shape, rows, first_byte, accumulator });
+        });
+        Ok(())
+    }
+
+    fn decrypt(&self, job: &DecryptJob<'_>, accumulator: &[u32], digits: &mut [u32]) -> Result<Noise, Fault> {
+        job.check(accumulator, digits);
+        let (ring, width) = (job.encoding.ring(), job.encoding.shape(0).words_per_value());
+        let share = self.share(job.encoding.polys(digits.len()));
+        let key = &self.run(pad::SumKey { ring, sum: job.secret_sum });
+        let digits = digits.chunks_mut(share * ring.n() * job.encoding.digits_per_coefficient());
+        let pieces = digits.zip(accumulator.chunks(share * ring.n() * width)).enumerate().collect();
+        let parts = self.map(pieces, |(index, (digits, accumulator))| {
+            let first_poly = offset(job.first_poly, index, share);
+            self.run(decrypt::Decrypt { job: *job, key, first_poly, accumulator, digits })
+        });
+        Ok(parts.into_iter().fold(Noise::default(), core::ops::Add::add))
+    }
+
+    fn dense(&self, job: &DenseJob<'_>, rows: &mut [u32]) -> Result<(), Fault> {
+        job.check(rows);
+        let secret = &self.run(dense::DenseSecret { job: *job });
+        let share = self.share(rows.len());
+        let pieces = rows.chunks_mut(share).enumerate().collect();
+        self.map(pieces, |(index, rows)| {
+            let first_row = offset(job.first_row, index, share);
+            self.run(dense::Dense { job: *job, secret, first_row, rows });
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! The NEON shell: four words in a vector.
+//!
+//! Who promises what to whom: the architecture promises every caller that the processor has the instructions, and the
+//! slice checks promise each memory access that its bytes are there.
+#![allow(unsafe_code)]
+
+use super::simd::{Body, PackedEight, Simd};
+use core::arch::aarch64::*;
+
+/// Stands for what every aarch64 processor has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Neon(());
+
+impl Neon {
+    pub(super) fn new() -> Self {
+        Self(())
+    }
+
+    pub(super) fn run<B: Body>(self, body: B) -> B::Output {
+        body.run(self)
+    }
+}
+
+/// An intrinsic without memory access, on this architecture.
+macro_rules! op {
+    ($call:expr) => {{
+        // SAFETY: the intrinsic needs NEON only, and every aarch64 processor has it.
+        unsafe { $call }
+    }};
+}
+
+impl Simd for Neon {
+    const LANES: usize = 4;
+    type V = uint32x4_t;
+
+    #[inline(always)]
+    fn splat(self, word: u32) -> uint32x4_t {
+        vdupq_n_u32(word)
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[u32]) -> uint32x4_t {
+        let from = &from[..4];
+        // SAFETY: four words are there.
+        unsafe { vld1q_u32(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, value: uint32x4_t, to: &mut [u32]) {
+        let to = &mut to[..4];
+        // SAFETY: four words are there.
+        unsafe { vst1q_u32(to.as_mut_ptr(), value) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        vaddq_u32(a, b)
+    }
+
+    #[inline(always)]
+    fn sub(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        vsubq_u32(a, b)
+    }
+
+    #[inline(always)]
+    fn xor(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        veorq_u32(a, b)
+    }
+
+    #[inline(always)]
+    fn and(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        vandq_u32(a, b)
+    }
+
+    #[inline(always)]
+    fn min(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        vminq_u32(a, b)
+    }
+
+    #[inline(always)]
+    fn mul_low(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        vmulq_u32(a, b)
+    }
+
+    #[inline(always)]
+    fn mul_high(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        let (low, high) = (vmull_u32(vget_low_u32(a), vget_low_u32(b)), vmull_high_u32(a, b));
+        op!(vuzp2q_u32(vreinterpretq_u32_u64(low), vreinterpretq_u32_u64(high)))
+    }
+
+    #[inline(always)]
+    fn rotate_left<const BY: i32>(self, a: uint32x4_t) -> uint32x4_t {
+        match BY {
+            16 => vreinterpretq_u32_u16(vrev32q_u16(vreinterpretq_u16_u32(a))),
+            8 => {
+                // Byte i comes from byte i - 1 of its word.
+                let from = vcombine_u8(vcreate_u8(0x0605_0407_0201_0003), vcreate_u8(0x0E0D_0C0F_0A09_080B));
+                vreinterpretq_u32_u8(vqtbl1q_u8(vreinterpretq_u8_u32(a), from))
+            }
+            12 => vsriq_n_u32::<20>(vshlq_n_u32::<12>(a), a),
+            7 => vsriq_n_u32::<25>(vshlq_n_u32::<7>(a), a),
+            // A negative count shifts right.
+            _ => vorrq_u32(vshlq_u32(a, vdupq_n_s32(BY)), vshlq_u32(a, vdupq_n_s32(BY - 32))),
+        }
+    }
+
+    #[inline(always)]
+    fn shift_left<const BY: u32>(self, a: uint32x4_t) -> uint32x4_t {
+        op!(vshlq_u32(a, vdupq_n_s32(BY as i32)))
+    }
+
+    #[inline(always)]
+    fn ones(self, a: uint32x4_t) -> uint32x4_t {
+        op!(vpaddlq_u16(vpaddlq_u8(vcntq_u8(vreinterpretq_u8_u32(a)))))
+    }
+
+    #[inline(always)]
+    fn any_at_least(self, a: uint32x4_t, b: uint32x4_t) -> bool {
+        op!(vmaxvq_u32(vcgeq_u32(a, b)) != 0)
+    }
+
+    #[inline(always)]
+    fn exchange<const T: usize>(self, a: uint32x4_t, b: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
+        match T {
+            2 => {
+                let (a, b) = (vreinterpretq_u64_u32(a), vreinterpretq_u64_u32(b));
+                (vreinterpretq_u32_u64(vtrn1q_u64(a, b)), vreinterpretq_u32_u64(vtrn2q_u64(a, b)))
+            }
+            _ => (vtrn1q_u32(a, b), vtrn2q_u32(a, b)),
+        }
+    }
+
+    #[inline(always)]
+    fn zip(self, a: uint32x4_t, b: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
+        op!((vzip1q_u32(a, b), vzip2q_u32(a, b)))
+    }
+
+    #[inline(always)]
+    fn unzip(self, a: uint32x4_t, b: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
+        op!((vuzp1q_u32(a, b), vuzp2q_u32(a, b)))
+    }
+
+    #[inline(always)]
+    fn spread<const T: usize>(self, from: &[u32]) -> uint32x4_t {
+        match T {
+            1 => self.load(from),
+            2 => {
+                let from = &from[..2];
+                // SAFETY: two words are there.
+                let words = unsafe { vld1_u32(from.as_ptr()) };
+                let twice = vcombine_u32(words, words);
+                vzip1q_u32(twice, twice)
+            }
+            _ => self.splat(from[0]),
+        }
+    }
+
+    #[inline(always)]
+    fn bytes(self, from: &[u32]) -> uint32x4_t {
+        op!(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(from[0].into())))))
+    }
+
+    #[inline(always)]
+    fn store_blocks(self, state: &[uint32x4_t; 16], to: &mut [u32]) {
+        let to = &mut to[..64];
+        // Four words of four blocks at a time.
+        for (group, words) in state.as_chunks::<4>().0.iter().enumerate() {
+            let (a, b) = self.exchange::<1>(words[0], words[1]);
+            let (c, d) = self.exchange::<1>(words[2], words[3]);
+            let ((a, c), (b, d)) = (self.exchange::<2>(a, c), self.exchange::<2>(b, d));
+            for (block, words) in [a, b, c, d].into_iter().enumerate() {
+                self.store(words, &mut to[16 * block + 4 * group..]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add_wide(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        op!(vreinterpretq_u32_u64(vaddq_u64(vreinterpretq_u64_u32(a), vreinterpretq_u64_u32(b))))
+    }
+
+    #[inline(always)]
+    fn mul_wide(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        let low = |x| vmovn_u64(vreinterpretq_u64_u32(x));
+        op!(vreinterpretq_u32_u64(vmull_u32(low(a), low(b))))
+    }
+
+    #[inline(always)]
+    fn shift_right_wide(self, a: uint32x4_t, by: u32) -> uint32x4_t {
+        // A negative count shifts right.
+        op!(vreinterpretq_u32_u64(vshlq_u64(vreinterpretq_u64_u32(a), vdupq_n_s64(-i64::from(by)))))
+    }
+
+    #[inline(always)]
+    fn shift_left_32_wide(self, a: uint32x4_t) -> uint32x4_t {
+        op!(vreinterpretq_u32_u64(vshlq_n_u64::<32>(vreinterpretq_u64_u32(a))))
+    }
+
+    #[inline(always)]
+    fn splat_wide(self, word: u64) -> uint32x4_t {
+        op!(vreinterpretq_u32_u64(vdupq_n_u64(word)))
+    }
+
+    #[inline(always)]
+    fn widen(self, a: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
+        op!((vreinterpretq_u32_u64(vmovl_u32(vget_low_u32(a))), vreinterpretq_u32_u64(vmovl_high_u32(a))))
+    }
+
+    #[inline(always)]
+    fn add_packed<const WIDE: bool, const ROWS: usize>(
+        self,
+        rows: &[&[u8]; ROWS],
+        at: usize,
+        bits: &PackedEight,
+        accumulator: &mut [u32],
+    ) {
+        if rows.iter().any(|row| row.len() < at + usize::from(bits.byte[6]) + 16) {
+            return bits.add::<WIDE>(rows, at, accumulator);
+        }
+        let accumulator = &mut accumulator[..if WIDE { 16 } else { 8 }];
+        let mut sums = [self.splat(0); 4];
+        let places = bits.byte.as_chunks::<2>().0.iter().zip(bits.bit.as_chunks::<2>().0);
+        for (sum, (byte, bit)) in sums.iter_mut().zip(places) {
+            // A vector holds two words: the first from byte 0 on, the second a few bytes further.
+            let eight = vcreate_u8(0x0706_0504_0302_0100);
+            let byte_of = vcombine_u8(eight, vadd_u8(eight, vdup_n_u8(byte[1] - byte[0])));
+            // SAFETY: two words are there.
+            let bit_of = unsafe { vld1q_u64(bit.as_ptr()) };
+            // A negative count shifts right.
+            let shift = vnegq_s64(vreinterpretq_s64_u64(bit_of));
+            for row in rows {
+                let packed = &row[at + usize::from(byte[0])..][..16];
+                // SAFETY: sixteen bytes are there.
+                let packed = unsafe { vld1q_u8(packed.as_ptr()) };
+                let words = vshlq_u64(vreinterpretq_u64_u8(vqtbl1q_u8(packed, byte_of)), shift);
+                *sum = self.add_wide(*sum, vreinterpretq_u32_u64(words));
+            }
+        }
+        if WIDE {
+            for (sum, to) in sums.into_iter().zip(accumulator.chunks_exact_mut(4)) {
+                self.store(self.add_wide(self.load(to), sum), to);
+            }
+        } else {
+            for (sums, to) in sums.as_chunks::<2>().0.iter().zip(accumulator.chunks_exact_mut(4)) {
+                let (low, _) = self.unzip(sums[0], sums[1]);
+                self.store(self.add(self.load(to), low), to);
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Runs the suite on every backend: `cargo test -p tensorguard-tests --test backends [-- cpu-avx2::ntt]`.
+//!
+//! A backend this machine lacks is listed as ignored, with the reason. `REQUIRE_BACKENDS=cpu-avx512,wgpu` turns that into a
+//! failure, for machines that are supposed to have it.
+
+use kernels::Backend;
+use kernels::cpu::{Cpu, Isa};
+use libtest_mimic::{Arguments, Trial};
+use std::sync::Arc;
+use tensorguard_tests::SUITE;
+
+fn main() {
+    let required = std::env::var("REQUIRE_BACKENDS").unwrap_or_default();
+    let required: Vec<&str> = required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let mut trials = Vec::new();
+    let mut known = vec![];
+    let mut add = |name: &'static str, backend: Result<Arc<dyn Backend>, &'static str>| {
+        known.push(name);
+        trials.extend(match backend {
+            Ok(backend) => cases(name, &backend),
+            Err(reason) => vec![absent(name, reason, required.contains(&name))],
+        });
+    };
+    for isa in Isa::ALL {
+        add(isa.name(), engine(isa, 1));
+    }
+    // Other thread counts on the best engine: the bits must not notice.
+    add("cpu-best-2-threads", Ok(Arc::new(Cpu::best(2))));
+    add("cpu-best-5-threads", Ok(Arc::new(Cpu::best(5))));
+    for name in required.iter().filter(|name| !known.contains(name)) {
+        let message = format!("REQUIRE_BACKENDS names {name}, which is none of {known:?}");
+        trials.push(Trial::test(format!("{name}::is_known"), move || Err(message.into())));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn engine(isa: Isa, threads: usize) -> Result<Arc<dyn Backend>, &'static str> {
+    match Cpu::with(isa, threads) {
+        Some(cpu) => Ok(Arc::new(cpu)),
+        None => Err(isa.absent_reason().unwrap_or("no reason known")),
+    }
+}
+
+fn cases(name: &str, backend: &Arc<dyn Backend>) -> Vec<Trial> {
+    let trial = |case: &tensorguard_tests::Case| {
+        let (run, backend) = (case.run, Arc::clone(backend));
+        Trial::test(format!("{name}::{}", case.name), move || {
+            run(backend.as_ref());
+            Ok(())
+        })
+    };
+    SUITE.iter().map(trial).collect()
+}
+
+fn absent(name: &str, reason: &'static str, required: bool) -> Trial {
+    let trial = Trial::test(format!("{name}::absent ({reason})"), move || {
+        Err(format!("REQUIRE_BACKENDS wants this backend, but {reason}").into())
+    });
+    trial.with_ignored_flag(!required)
+}
