@@ -49,7 +49,11 @@ pub fn examine() -> Findings {
     };
     let counts = "counts instructions in `cargo bench --bench instructions`";
     let tools = vec![
-        tool("cargo", "builds the peers for `tensorguard compare-peers`", "needed for compare-peers: see https://rustup.rs"),
+        tool(
+            "cargo",
+            "builds the peers for `tensorguard compare-peers`",
+            "needed for compare-peers: see https://rustup.rs",
+        ),
         tool("valgrind", counts, "no instruction counts: install the package `valgrind`"),
         tool(
             "gungraun-runner",

@@ -131,13 +131,19 @@ impl fmt::Display for Table {
         writeln!(f, "{:8} {:>6}  {:>22}  {:>10}   reached of limit", "kernel", "n", "time", "bytes")?;
         for row in &self.rows {
             let time = format!("{} /{}", nanoseconds(row.time_ns_median), row.item);
-            let reached =
-                if row.reached.is_nan() { String::new() } else { format!("{:4.0} % of {}", 100.0 * row.reached, row.limit) };
+            let reached = if row.reached.is_nan() {
+                String::new()
+            } else {
+                format!("{:4.0} % of {}", 100.0 * row.reached, row.limit)
+            };
             let line = format!("{:8} {:>6}  {time:>22}  {:>5.1} GB/s   {reached}", row.kernel, row.n, row.gb_s);
             writeln!(f, "{}", line.trim_end())?;
         }
         if self.threads == 1 {
-            writeln!(f, "\nbytes: what must move if no cache helps, over the time. A compute-bound kernel is limited by")?;
+            writeln!(
+                f,
+                "\nbytes: what must move if no cache helps, over the time. A compute-bound kernel is limited by"
+            )?;
             writeln!(f, "arithmetic, whose limit is not measured here. stream: expand; transforms: inverse at 4096.")?;
         }
         Ok(())

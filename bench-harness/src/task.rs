@@ -307,8 +307,7 @@ mod tests {
     #[test]
     fn a_wrong_kernel_is_noticed() {
         let case = Case { kernel: Kernel::Forward, n: 1024 };
-        let (mut one, mut other) =
-            (Task::new(case, Scale::Check).unwrap(), Task::new(case, Scale::Check).unwrap());
+        let (mut one, mut other) = (Task::new(case, Scale::Check).unwrap(), Task::new(case, Scale::Check).unwrap());
         one.define().unwrap();
         assert_ne!(one.output(), other.output());
         other.define().unwrap();

@@ -65,11 +65,7 @@ impl Ladder {
     }
 
     /// The last fault where every rung meant for this size failed; `Declined` where there was none.
-    fn try_each<T>(
-        &self,
-        words: usize,
-        mut job: impl FnMut(&dyn Backend) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+    fn try_each<T>(&self, words: usize, mut job: impl FnMut(&dyn Backend) -> Result<T, Fault>) -> Result<T, Fault> {
         let mut last = Fault::Declined;
         for rung in self.rungs.iter().filter(|rung| words >= rung.from_words) {
             match job(rung.backend.as_ref()) {

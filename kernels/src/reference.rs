@@ -3,7 +3,9 @@
 //! Letters are the scheme's: `a`, `s`, `e`, `q`, `l`, `Delta`, `T`; see docs/KERNELS.md.
 
 use crate::expand::{Domain, small, uniform, words};
-use crate::{Backend, DecryptJob, DenseJob, DenseKey, Direction, Encoding, Fault, Noise, PadJob, SealJob, Secret, Shape};
+use crate::{
+    Backend, DecryptJob, DenseJob, DenseKey, Direction, Encoding, Fault, Noise, PadJob, SealJob, Secret, Shape,
+};
 use ntt::{Plan, forward, inverse, multiply, reduce_once};
 use zeroize::Zeroize;
 

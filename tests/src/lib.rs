@@ -7,9 +7,11 @@
 //!     (case.run)(&backend);
 //! }
 //! ```
+#![deny(unsafe_code)]
 
 pub mod cases;
 mod fixture;
+pub mod taint;
 
 use kernels::Backend;
 

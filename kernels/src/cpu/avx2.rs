@@ -34,8 +34,15 @@ macro_rules! op {
     }};
 }
 
+/// The odd words, each also in the even place below.
+#[inline(always)]
+fn odd_words(_: Avx2, x: __m256i) -> __m256i {
+    op!(_mm256_castps_si256(_mm256_movehdup_ps(_mm256_castsi256_ps(x))))
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
+    const REGISTERS: usize = 16;
     type V = __m256i;
 
     #[inline(always)]
@@ -90,10 +97,17 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn mul_high(self, a: __m256i, b: __m256i) -> __m256i {
         op!({
-            let odd_words = |x| _mm256_castps_si256(_mm256_movehdup_ps(_mm256_castsi256_ps(x)));
-            let (even, odd) = (_mm256_mul_epu32(a, b), _mm256_mul_epu32(odd_words(a), odd_words(b)));
+            let (even, odd) = (_mm256_mul_epu32(a, b), _mm256_mul_epu32(odd_words(self, a), odd_words(self, b)));
             // The odd products' high halves are in place; the even ones' move down by one.
-            _mm256_blend_epi32::<0b1010_1010>(odd_words(even), odd)
+            _mm256_blend_epi32::<0b1010_1010>(odd_words(self, even), odd)
+        })
+    }
+
+    #[inline(always)]
+    fn mul_high_paired(self, a: __m256i, b: __m256i) -> __m256i {
+        op!({
+            let (even, odd) = (_mm256_mul_epu32(a, b), _mm256_mul_epu32(odd_words(self, a), b));
+            _mm256_blend_epi32::<0b1010_1010>(odd_words(self, even), odd)
         })
     }
 
@@ -246,10 +260,9 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn widen(self, a: __m256i) -> (__m256i, __m256i) {
-        op!((
-            _mm256_cvtepu32_epi64(_mm256_castsi256_si128(a)),
-            _mm256_cvtepu32_epi64(_mm256_extracti128_si256::<1>(a)),
-        ))
+        op!(
+            (_mm256_cvtepu32_epi64(_mm256_castsi256_si128(a)), _mm256_cvtepu32_epi64(_mm256_extracti128_si256::<1>(a)),)
+        )
     }
 
     #[inline(always)]

@@ -69,8 +69,10 @@ impl Body for Dense<'_> {
 /// The wrapping inner product.
 #[inline(always)]
 fn inner<S: Simd>(s: S, a: &[u32], b: &[u32]) -> u32 {
-    let pairs = a.chunks_exact(S::LANES).zip(b.chunks_exact(S::LANES));
-    let lanes = pairs.fold(s.splat(0), |sum, (a, b)| s.add(sum, s.mul_low(s.load(a), s.load(b))));
+    let mut lanes = s.splat(0);
+    for (a, b) in a.chunks_exact(S::LANES).zip(b.chunks_exact(S::LANES)) {
+        lanes = s.add(lanes, s.mul_low(s.load(a), s.load(b)));
+    }
     let mut words = Secret::new([0; 16]);
     s.store(lanes, words.expose_mut());
     words.expose().iter().fold(0, |sum, &word| sum.wrapping_add(word))

@@ -11,7 +11,10 @@ pub(super) const BIAS: u32 = 32;
 #[inline(always)]
 fn blocks<S: Simd>(s: S, initial: &[u32; BLOCK_WORDS], counter: u32) -> [S::V; BLOCK_WORDS] {
     let counters: [u32; 16] = core::array::from_fn(|lane| counter.wrapping_add(lane as u32));
-    let mut start = initial.map(|word| s.splat(word));
+    let mut start = [s.splat(0); BLOCK_WORDS];
+    for (start, &word) in start.iter_mut().zip(initial) {
+        *start = s.splat(word);
+    }
     start[12] = s.load(&counters);
     let [mut x0, mut x1, mut x2, mut x3, mut x4, mut x5, mut x6, mut x7, ..] = start;
     let [.., mut x8, mut x9, mut xa, mut xb, mut xc, mut xd, mut xe, mut xf] = start;
@@ -25,8 +28,11 @@ fn blocks<S: Simd>(s: S, initial: &[u32; BLOCK_WORDS], counter: u32) -> [S::V; B
         (x2, x7, x8, xd) = quarter_round(s, x2, x7, x8, xd);
         (x3, x4, x9, xe) = quarter_round(s, x3, x4, x9, xe);
     }
-    let mixed = [x0, x1, x2, x3, x4, x5, x6, x7, x8, x9, xa, xb, xc, xd, xe, xf];
-    core::array::from_fn(|i| s.add(mixed[i], start[i]))
+    let mut state = [x0, x1, x2, x3, x4, x5, x6, x7, x8, x9, xa, xb, xc, xd, xe, xf];
+    for (word, start) in state.iter_mut().zip(start) {
+        *word = s.add(*word, start);
+    }
+    state
 }
 
 #[inline(always)]
@@ -58,29 +64,23 @@ impl Body for Words<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let initial = initial_state(self.seed, self.domain, self.poly, self.limb);
-        words(s, &initial, self.counter, self.out, |state| state);
+        let mut counter = self.counter;
+        for group in self.out.chunks_mut(BLOCK_WORDS * S::LANES) {
+            store(s, &blocks(s, &initial, counter), group);
+            counter = counter.wrapping_add(S::LANES as u32);
+        }
     }
 }
 
-/// Fills `out` with a stream's words after `map` has seen each group of blocks.
+/// Blocks to memory, as many of their words as there is room for.
 #[inline(always)]
-fn words<S: Simd>(
-    s: S,
-    initial: &[u32; BLOCK_WORDS],
-    mut counter: u32,
-    out: &mut [u32],
-    map: impl Fn([S::V; BLOCK_WORDS]) -> [S::V; BLOCK_WORDS],
-) {
-    let mut groups = out.chunks_exact_mut(BLOCK_WORDS * S::LANES);
-    for group in &mut groups {
-        s.store_blocks(&map(blocks(s, initial, counter)), group);
-        counter = counter.wrapping_add(S::LANES as u32);
-    }
-    let rest = groups.into_remainder();
-    if !rest.is_empty() {
+fn store<S: Simd>(s: S, state: &[S::V; BLOCK_WORDS], out: &mut [u32]) {
+    if out.len() == BLOCK_WORDS * S::LANES {
+        s.store_blocks(state, out);
+    } else {
         let mut last = [0; 16 * BLOCK_WORDS];
-        s.store_blocks(&map(blocks(s, initial, counter)), &mut last);
-        rest.copy_from_slice(&last[..rest.len()]);
+        s.store_blocks(state, &mut last);
+        out.copy_from_slice(&last[..out.len()]);
         zeroize::Zeroize::zeroize(&mut last);
     }
 }
@@ -93,13 +93,14 @@ pub(super) fn uniform<S: Simd>(s: S, seed: &[u8; 32], modulus: Modulus, poly: u3
     let p = s.splat(modulus.value());
     let group = BLOCK_WORDS * S::LANES;
     for (index, out) in out.chunks_mut(group).enumerate() {
-        let rejected = core::cell::Cell::new(false);
-        words(s, &initial, (index * S::LANES) as u32, out, |state| {
-            let masked = state.map(|word| s.and(word, mask));
-            rejected.set(masked.iter().fold(false, |any, &word| any | s.any_at_least(word, p)));
-            masked
-        });
-        if rejected.get() {
+        let mut state = blocks(s, &initial, (index * S::LANES) as u32);
+        let mut rejected = false;
+        for word in &mut state {
+            *word = s.and(*word, mask);
+            rejected |= s.any_at_least(*word, p);
+        }
+        store(s, &state, out);
+        if rejected {
             replace(seed, modulus, poly, limb, index * group, out);
         }
     }
@@ -124,14 +125,16 @@ pub(super) fn small<S: Simd>(s: S, seed: &[u8; 32], domain: Domain, poly: u32, o
     for out in out.chunks_mut(2 * S::LANES) {
         // A block has eight coefficients: two words of four, and the blocks' words alternate.
         let state = blocks(s, &initial, counter);
-        let coefficient = |i: usize| s.sub(s.ones(state[2 * i]), s.ones(state[2 * i + 1]));
-        // Borrows between bytes cancel once the bias is in.
-        let four = |i: usize| {
-            let low = s.add(coefficient(i), s.shift_left::<8>(coefficient(i + 1)));
-            let high = s.add(s.shift_left::<16>(coefficient(i + 2)), s.shift_left::<24>(coefficient(i + 3)));
-            s.add(bias, s.add(low, high))
-        };
-        let (near, far) = s.zip(four(0), four(4));
+        let mut halves = [bias; 2];
+        for (half, words) in halves.iter_mut().zip(state.as_chunks::<8>().0) {
+            // Borrows between bytes cancel once the bias is in.
+            let mut four = s.sub(s.ones(words[6]), s.ones(words[7]));
+            for pair in [[words[4], words[5]], [words[2], words[3]], [words[0], words[1]]] {
+                four = s.add(s.shift_left::<8>(four), s.sub(s.ones(pair[0]), s.ones(pair[1])));
+            }
+            *half = s.add(*half, four);
+        }
+        let (near, far) = s.zip(halves[0], halves[1]);
         if out.len() == 2 * S::LANES {
             s.store(near, out);
             s.store(far, &mut out[S::LANES..]);

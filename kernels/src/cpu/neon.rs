@@ -31,11 +31,12 @@ macro_rules! op {
 
 impl Simd for Neon {
     const LANES: usize = 4;
+    const REGISTERS: usize = 32;
     type V = uint32x4_t;
 
     #[inline(always)]
     fn splat(self, word: u32) -> uint32x4_t {
-        vdupq_n_u32(word)
+        op!(vdupq_n_u32(word))
     }
 
     #[inline(always)]
@@ -54,43 +55,50 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn add(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
-        vaddq_u32(a, b)
+        op!(vaddq_u32(a, b))
     }
 
     #[inline(always)]
     fn sub(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
-        vsubq_u32(a, b)
+        op!(vsubq_u32(a, b))
     }
 
     #[inline(always)]
     fn xor(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
-        veorq_u32(a, b)
+        op!(veorq_u32(a, b))
     }
 
     #[inline(always)]
     fn and(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
-        vandq_u32(a, b)
+        op!(vandq_u32(a, b))
     }
 
     #[inline(always)]
     fn min(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
-        vminq_u32(a, b)
+        op!(vminq_u32(a, b))
     }
 
     #[inline(always)]
     fn mul_low(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
-        vmulq_u32(a, b)
+        op!(vmulq_u32(a, b))
     }
 
     #[inline(always)]
     fn mul_high(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
-        let (low, high) = (vmull_u32(vget_low_u32(a), vget_low_u32(b)), vmull_high_u32(a, b));
-        op!(vuzp2q_u32(vreinterpretq_u32_u64(low), vreinterpretq_u32_u64(high)))
+        op!({
+            let (low, high) = (vmull_u32(vget_low_u32(a), vget_low_u32(b)), vmull_high_u32(a, b));
+            vuzp2q_u32(vreinterpretq_u32_u64(low), vreinterpretq_u32_u64(high))
+        })
+    }
+
+    #[inline(always)]
+    fn mul_high_paired(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        self.mul_high(a, b)
     }
 
     #[inline(always)]
     fn rotate_left<const BY: i32>(self, a: uint32x4_t) -> uint32x4_t {
-        match BY {
+        op!(match BY {
             16 => vreinterpretq_u32_u16(vrev32q_u16(vreinterpretq_u16_u32(a))),
             8 => {
                 // Byte i comes from byte i - 1 of its word.
@@ -101,7 +109,7 @@ impl Simd for Neon {
             7 => vsriq_n_u32::<25>(vshlq_n_u32::<7>(a), a),
             // A negative count shifts right.
             _ => vorrq_u32(vshlq_u32(a, vdupq_n_s32(BY)), vshlq_u32(a, vdupq_n_s32(BY - 32))),
-        }
+        })
     }
 
     #[inline(always)]
@@ -116,18 +124,18 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn any_at_least(self, a: uint32x4_t, b: uint32x4_t) -> bool {
-        op!(vmaxvq_u32(vcgeq_u32(a, b)) != 0)
+        op!(vmaxvq_u32(vcgeq_u32(a, b))) != 0
     }
 
     #[inline(always)]
     fn exchange<const T: usize>(self, a: uint32x4_t, b: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
-        match T {
+        op!(match T {
             2 => {
                 let (a, b) = (vreinterpretq_u64_u32(a), vreinterpretq_u64_u32(b));
                 (vreinterpretq_u32_u64(vtrn1q_u64(a, b)), vreinterpretq_u32_u64(vtrn2q_u64(a, b)))
             }
             _ => (vtrn1q_u32(a, b), vtrn2q_u32(a, b)),
-        }
+        })
     }
 
     #[inline(always)]
@@ -148,8 +156,7 @@ impl Simd for Neon {
                 let from = &from[..2];
                 // SAFETY: two words are there.
                 let words = unsafe { vld1_u32(from.as_ptr()) };
-                let twice = vcombine_u32(words, words);
-                vzip1q_u32(twice, twice)
+                op!(vcombine_u32(vzip1_u32(words, words), vzip2_u32(words, words)))
             }
             _ => self.splat(from[0]),
         }
@@ -157,7 +164,8 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn bytes(self, from: &[u32]) -> uint32x4_t {
-        op!(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(from[0].into())))))
+        let four = u64::from(from[0]);
+        op!(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))))
     }
 
     #[inline(always)]
@@ -181,8 +189,10 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn mul_wide(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
-        let low = |x| vmovn_u64(vreinterpretq_u64_u32(x));
-        op!(vreinterpretq_u32_u64(vmull_u32(low(a), low(b))))
+        op!({
+            let low = |x| vmovn_u64(vreinterpretq_u64_u32(x));
+            vreinterpretq_u32_u64(vmull_u32(low(a), low(b)))
+        })
     }
 
     #[inline(always)]
@@ -222,18 +232,19 @@ impl Simd for Neon {
         let places = bits.byte.as_chunks::<2>().0.iter().zip(bits.bit.as_chunks::<2>().0);
         for (sum, (byte, bit)) in sums.iter_mut().zip(places) {
             // A vector holds two words: the first from byte 0 on, the second a few bytes further.
-            let eight = vcreate_u8(0x0706_0504_0302_0100);
-            let byte_of = vcombine_u8(eight, vadd_u8(eight, vdup_n_u8(byte[1] - byte[0])));
-            // SAFETY: two words are there.
-            let bit_of = unsafe { vld1q_u64(bit.as_ptr()) };
-            // A negative count shifts right.
-            let shift = vnegq_s64(vreinterpretq_s64_u64(bit_of));
+            let apart = byte[1] - byte[0];
+            let byte_of = op!({
+                let eight = vcreate_u8(0x0706_0504_0302_0100);
+                vcombine_u8(eight, vadd_u8(eight, vdup_n_u8(apart)))
+            });
+            // SAFETY: two words are there. A negative count shifts right.
+            let shift = unsafe { vnegq_s64(vreinterpretq_s64_u64(vld1q_u64(bit.as_ptr()))) };
             for row in rows {
                 let packed = &row[at + usize::from(byte[0])..][..16];
                 // SAFETY: sixteen bytes are there.
                 let packed = unsafe { vld1q_u8(packed.as_ptr()) };
-                let words = vshlq_u64(vreinterpretq_u64_u8(vqtbl1q_u8(packed, byte_of)), shift);
-                *sum = self.add_wide(*sum, vreinterpretq_u32_u64(words));
+                let words = op!(vshlq_u64(vreinterpretq_u64_u8(vqtbl1q_u8(packed, byte_of)), shift));
+                *sum = self.add_wide(*sum, op!(vreinterpretq_u32_u64(words)));
             }
         }
         if WIDE {

@@ -14,12 +14,22 @@ struct Root<S: Simd> {
     quotient: S::V,
 }
 
+impl<S: Simd> Root<S> {
+    #[inline(always)]
+    fn splat(s: S, root: ntt::Shoup) -> Self {
+        Self { factor: s.splat(root.factor), quotient: s.splat(root.quotient) }
+    }
+}
+
 /// The prime and the tables, in vectors' terms.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a, S: Simd> {
     simd: S,
     p: S::V,
     two_p: S::V,
+    four_p: S::V,
+    /// Whether every word is below 8p, so that two subtractions tame it.
+    large: bool,
     one: Root<S>,
     factors: &'a [u32],
     quotients: &'a [u32],
@@ -30,7 +40,8 @@ impl<'a, S: Simd> Field<'a, S> {
     fn new(simd: S, plan: &'a Plan, (factors, quotients): (&'a [u32], &'a [u32])) -> Self {
         let p = plan.modulus().value();
         let one = Root { factor: simd.splat(1), quotient: simd.splat(plan.one().quotient) };
-        Self { simd, p: simd.splat(p), two_p: simd.splat(2 * p), one, factors, quotients }
+        let [p, two_p, four_p] = [simd.splat(p), simd.splat(2 * p), simd.splat(4 * p)];
+        Self { simd, p, two_p, four_p, large: plan.modulus().bits() == 30, one, factors, quotients }
     }
 
     #[inline(always)]
@@ -57,10 +68,12 @@ impl<'a, S: Simd> Field<'a, S> {
         }
     }
 
-    /// Any word times a root: `[0, 2p)`.
+    /// Any word times a root, the same for `T` neighbouring lanes: `[0, 2p)`.
     #[inline(always)]
-    fn mul(&self, x: S::V, root: Root<S>) -> S::V {
-        self.mul_by(x, root.factor, root.quotient)
+    fn mul<const T: usize>(&self, x: S::V, root: Root<S>) -> S::V {
+        let s = self.simd;
+        let estimate = if T > 1 { s.mul_high_paired(x, root.quotient) } else { s.mul_high(x, root.quotient) };
+        s.sub(s.mul_low(x, root.factor), s.mul_low(estimate, self.p))
     }
 
     /// Any word times a factor below p with its quotient: `[0, 2p)`.
@@ -86,23 +99,35 @@ impl<'a, S: Simd> Field<'a, S> {
     /// `x + wy, x - wy`: x in `[0, 4p)`, any y; results in `[0, 4p)`.
     #[inline(always)]
     fn decimate(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
+        self.decimate_by::<{ usize::MAX }>(x, y, root)
+    }
+
+    /// [`Field::decimate`] with a root for each `T` neighbouring lanes.
+    #[inline(always)]
+    fn decimate_by<const T: usize>(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
         let s = self.simd;
-        let (u, v) = (self.below(x, self.two_p), self.mul(y, root));
+        let (u, v) = (self.below(x, self.two_p), self.mul::<T>(y, root));
         (s.add(u, v), s.sub(s.add(u, self.two_p), v))
     }
 
     /// `x + y, w(x - y)`: both in `[0, 2p)`; results in `[0, 2p)`.
     #[inline(always)]
     fn combine(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
+        self.combine_by::<{ usize::MAX }>(x, y, root)
+    }
+
+    /// [`Field::combine`] with a root for each `T` neighbouring lanes.
+    #[inline(always)]
+    fn combine_by<const T: usize>(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
         let s = self.simd;
         let difference = s.sub(s.add(x, self.two_p), y);
-        (self.below(s.add(x, y), self.two_p), self.mul(difference, root))
+        (self.below(s.add(x, y), self.two_p), self.mul::<T>(difference, root))
     }
 
     /// Any word to `[0, 2p)`.
     #[inline(always)]
     fn tame(&self, x: S::V) -> S::V {
-        self.mul(x, self.one)
+        if self.large { self.below(self.below(x, self.four_p), self.two_p) } else { self.mul::<2>(x, self.one) }
     }
 }
 
@@ -167,8 +192,14 @@ pub(super) fn forward<S: Simd>(field: &Field<'_, S>, poly: &mut [u32]) {
         while block > 4 * S::LANES {
             first = forward_pass(field, part, &mut block, first, 4 * S::LANES);
         }
-        for (index, quad) in part.chunks_exact_mut(4 * S::LANES).enumerate() {
-            forward_tail(field, quad, first + index);
+        if S::REGISTERS >= 32 {
+            for (index, quads) in part.chunks_exact_mut(8 * S::LANES).enumerate() {
+                forward_tail::<S, 4>(field, quads, first + 2 * index);
+            }
+        } else {
+            for (index, quad) in part.chunks_exact_mut(4 * S::LANES).enumerate() {
+                forward_tail::<S, 2>(field, quad, first + index);
+            }
         }
     }
 }
@@ -176,7 +207,13 @@ pub(super) fn forward<S: Simd>(field: &Field<'_, S>, poly: &mut [u32]) {
 /// One pass: two stages, or one where only one is left above `floor`. `first` is the table index of the first block's
 /// root at this level; returns that of the level reached.
 #[inline(always)]
-fn forward_pass<S: Simd>(field: &Field<'_, S>, data: &mut [u32], block: &mut usize, first: usize, floor: usize) -> usize {
+fn forward_pass<S: Simd>(
+    field: &Field<'_, S>,
+    data: &mut [u32],
+    block: &mut usize,
+    first: usize,
+    floor: usize,
+) -> usize {
     if *block >= 4 * floor {
         for (index, chunk) in data.chunks_exact_mut(*block).enumerate() {
             forward_two(field, chunk, first + index);
@@ -231,38 +268,52 @@ fn quarters<S: Simd>(block: &mut [u32]) -> impl Iterator<Item = [&mut [u32]; 4]>
     low.zip(high).map(|((a, b), (c, d))| [a, b, c, d])
 }
 
-/// The stages from `2 * LANES` words apart down to neighbours, and the final reduction, in registers.
+/// The stages from `2 * LANES` words apart down to neighbours, and the final reduction, in registers. All vectors go
+/// through a stage before any goes on: a stage's long chain of products hides behind the others'.
 #[inline(always)]
-fn forward_tail<S: Simd>(field: &Field<'_, S>, quad: &mut [u32], index: usize) {
+fn forward_tail<S: Simd, const PAIRS: usize>(field: &Field<'_, S>, data: &mut [u32], index: usize) {
     let s = field.simd;
-    let [x0, x1, x2, x3] = core::array::from_fn(|i| s.load(&quad[i * S::LANES..]));
-    let root = field.root(index);
-    let (x0, x2) = field.decimate(x0, x2, root);
-    let (x1, x3) = field.decimate(x1, x3, root);
-    let (low, high) = quad.split_at_mut(2 * S::LANES);
-    forward_pair(field, x0, x1, 2 * index, low);
-    forward_pair(field, x2, x3, 2 * index + 1, high);
-}
-
-#[inline(always)]
-fn forward_pair<S: Simd>(field: &Field<'_, S>, x: S::V, y: S::V, index: usize, to: &mut [u32]) {
-    let s = field.simd;
-    let (x, y) = field.decimate(x, y, field.root(index));
-    let (x, y) = if S::LANES >= 16 { forward_step::<S, 8>(field, x, y, index) } else { (x, y) };
-    let (x, y) = if S::LANES >= 8 { forward_step::<S, 4>(field, x, y, index) } else { (x, y) };
-    let (x, y) = forward_step::<S, 2>(field, x, y, index);
-    let (x, y) = forward_step::<S, 1>(field, x, y, index);
-    let reduce = |x| field.canonical(field.below(x, field.two_p));
-    let (x, y) = s.zip(reduce(x), reduce(y));
-    s.store(x, to);
-    s.store(y, &mut to[S::LANES..]);
+    let mut x = [s.splat(0); PAIRS];
+    let mut y = [s.splat(0); PAIRS];
+    for (quad, words) in data.chunks_exact(4 * S::LANES).enumerate() {
+        let (i, j) = (2 * quad, 2 * quad + 1);
+        let root = field.root(index + quad);
+        (x[i], x[j]) = field.decimate(s.load(words), s.load(&words[2 * S::LANES..]), root);
+        (y[i], y[j]) = field.decimate(s.load(&words[S::LANES..]), s.load(&words[3 * S::LANES..]), root);
+    }
+    let first = 2 * index;
+    for i in 0..PAIRS {
+        (x[i], y[i]) = field.decimate(x[i], y[i], field.root(first + i));
+    }
+    if S::LANES >= 16 {
+        forward_step::<S, PAIRS, 8>(field, &mut x, &mut y, first);
+    }
+    if S::LANES >= 8 {
+        forward_step::<S, PAIRS, 4>(field, &mut x, &mut y, first);
+    }
+    forward_step::<S, PAIRS, 2>(field, &mut x, &mut y, first);
+    forward_step::<S, PAIRS, 1>(field, &mut x, &mut y, first);
+    for (i, words) in data.chunks_exact_mut(2 * S::LANES).enumerate() {
+        let (x, y) = (field.below(x[i], field.two_p), field.below(y[i], field.two_p));
+        let (x, y) = s.zip(field.canonical(x), field.canonical(y));
+        s.store(x, words);
+        s.store(y, &mut words[S::LANES..]);
+    }
 }
 
 /// The stage of neighbours `T` words apart: after the exchange lane l belongs to block `l / T`.
 #[inline(always)]
-fn forward_step<S: Simd, const T: usize>(field: &Field<'_, S>, x: S::V, y: S::V, index: usize) -> (S::V, S::V) {
-    let (x, y) = field.simd.exchange::<T>(x, y);
-    field.decimate(x, y, field.roots::<T>(index * (S::LANES / T)))
+fn forward_step<S: Simd, const PAIRS: usize, const T: usize>(
+    field: &Field<'_, S>,
+    x: &mut [S::V; PAIRS],
+    y: &mut [S::V; PAIRS],
+    first: usize,
+) {
+    for i in 0..PAIRS {
+        let root = field.roots::<T>((first + i) * (S::LANES / T));
+        let (a, b) = field.simd.exchange::<T>(x[i], y[i]);
+        (x[i], y[i]) = field.decimate_by::<T>(a, b, root);
+    }
 }
 
 /// In place, words in `[0, 2p)` to `[0, p)`.
@@ -274,8 +325,14 @@ pub(super) fn inverse<S: Simd>(field: &Field<'_, S>, plan: &Plan, poly: &mut [u3
     for (index, data) in poly.chunks_exact_mut(part).enumerate() {
         let quads = part / (4 * S::LANES);
         let root = parts + index;
-        for (index, quad) in data.chunks_exact_mut(4 * S::LANES).enumerate() {
-            inverse_tail(field, quad, root * quads + index);
+        if S::REGISTERS >= 32 {
+            for (index, eight) in data.chunks_exact_mut(8 * S::LANES).enumerate() {
+                inverse_tail::<S, 4>(field, eight, root * quads + 2 * index);
+            }
+        } else {
+            for (index, quad) in data.chunks_exact_mut(4 * S::LANES).enumerate() {
+                inverse_tail::<S, 2>(field, quad, root * quads + index);
+            }
         }
         let mut block = 4 * S::LANES;
         while block < part.min(top) {
@@ -341,43 +398,58 @@ fn inverse_last<S: Simd>(field: &Field<'_, S>, plan: &Plan, poly: &mut [u32]) {
     let s = field.simd;
     let scale = plan.n_inverse();
     let turned = ntt::Shoup::new(plan.modulus(), plan.modulus().mul(scale.factor, field.factors[1]));
-    let splat = |shoup: ntt::Shoup| Root::<S> { factor: s.splat(shoup.factor), quotient: s.splat(shoup.quotient) };
-    let (scale, turned) = (splat(scale), splat(turned));
+    let (scale, turned) = (Root::<S>::splat(s, scale), Root::<S>::splat(s, turned));
     let (low, high) = poly.split_at_mut(poly.len() / 2);
     for (a, b) in low.chunks_exact_mut(S::LANES).zip(high.chunks_exact_mut(S::LANES)) {
         let (x, y) = (s.load(a), s.load(b));
         let difference = s.sub(s.add(x, field.two_p), y);
-        s.store(field.canonical(field.mul(s.add(x, y), scale)), a);
-        s.store(field.canonical(field.mul(difference, turned)), b);
+        s.store(field.canonical(field.mul::<2>(s.add(x, y), scale)), a);
+        s.store(field.canonical(field.mul::<2>(difference, turned)), b);
     }
 }
 
 #[inline(always)]
-fn inverse_tail<S: Simd>(field: &Field<'_, S>, quad: &mut [u32], index: usize) {
+fn inverse_tail<S: Simd, const PAIRS: usize>(field: &Field<'_, S>, data: &mut [u32], index: usize) {
     let s = field.simd;
-    let [x0, x1, x2, x3] = core::array::from_fn(|i| s.load(&quad[i * S::LANES..]));
-    let (x0, x1) = inverse_pair(field, x0, x1, 2 * index);
-    let (x2, x3) = inverse_pair(field, x2, x3, 2 * index + 1);
-    let root = field.root(index);
-    let (x0, x2) = field.combine(x0, x2, root);
-    let (x1, x3) = field.combine(x1, x3, root);
-    for (i, x) in [x0, x1, x2, x3].into_iter().enumerate() {
-        s.store(x, &mut quad[i * S::LANES..]);
+    let first = 2 * index;
+    let mut x = [s.splat(0); PAIRS];
+    let mut y = [s.splat(0); PAIRS];
+    for (i, words) in data.chunks_exact(2 * S::LANES).enumerate() {
+        (x[i], y[i]) = s.unzip(s.load(words), s.load(&words[S::LANES..]));
+    }
+    inverse_step::<S, PAIRS, 1>(field, &mut x, &mut y, first);
+    inverse_step::<S, PAIRS, 2>(field, &mut x, &mut y, first);
+    if S::LANES >= 8 {
+        inverse_step::<S, PAIRS, 4>(field, &mut x, &mut y, first);
+    }
+    if S::LANES >= 16 {
+        inverse_step::<S, PAIRS, 8>(field, &mut x, &mut y, first);
+    }
+    for i in 0..PAIRS {
+        (x[i], y[i]) = field.combine(x[i], y[i], field.root(first + i));
+    }
+    for (quad, words) in data.chunks_exact_mut(4 * S::LANES).enumerate() {
+        let (i, j) = (2 * quad, 2 * quad + 1);
+        let root = field.root(index + quad);
+        let (a, c) = field.combine(x[i], x[j], root);
+        let (b, d) = field.combine(y[i], y[j], root);
+        s.store(a, words);
+        s.store(b, &mut words[S::LANES..]);
+        s.store(c, &mut words[2 * S::LANES..]);
+        s.store(d, &mut words[3 * S::LANES..]);
     }
 }
 
 #[inline(always)]
-fn inverse_pair<S: Simd>(field: &Field<'_, S>, x: S::V, y: S::V, index: usize) -> (S::V, S::V) {
-    let (x, y) = field.simd.unzip(x, y);
-    let (x, y) = inverse_step::<S, 1>(field, x, y, index);
-    let (x, y) = inverse_step::<S, 2>(field, x, y, index);
-    let (x, y) = if S::LANES >= 8 { inverse_step::<S, 4>(field, x, y, index) } else { (x, y) };
-    let (x, y) = if S::LANES >= 16 { inverse_step::<S, 8>(field, x, y, index) } else { (x, y) };
-    field.combine(x, y, field.root(index))
-}
-
-#[inline(always)]
-fn inverse_step<S: Simd, const T: usize>(field: &Field<'_, S>, x: S::V, y: S::V, index: usize) -> (S::V, S::V) {
-    let (x, y) = field.combine(x, y, field.roots::<T>(index * (S::LANES / T)));
-    field.simd.exchange::<T>(x, y)
+fn inverse_step<S: Simd, const PAIRS: usize, const T: usize>(
+    field: &Field<'_, S>,
+    x: &mut [S::V; PAIRS],
+    y: &mut [S::V; PAIRS],
+    first: usize,
+) {
+    for i in 0..PAIRS {
+        let root = field.roots::<T>((first + i) * (S::LANES / T));
+        let (a, b) = field.combine_by::<T>(x[i], y[i], root);
+        (x[i], y[i]) = field.simd.exchange::<T>(a, b);
+    }
 }

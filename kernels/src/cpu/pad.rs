@@ -24,12 +24,15 @@ impl Body for MessageKey<'_> {
         let n = self.ring.n();
         let mut bytes = Secret::new(vec![0; n / 4]);
         small(s, self.seed.expose(), Domain::S, 0, bytes.expose_mut());
-        transformed(s, self.ring, |plan, out| {
+        let mut key = Secret::new(vec![0; 2 * n * self.ring.plans().len()]);
+        for (plan, key) in self.ring.plans().iter().zip(key.expose_mut().chunks_exact_mut(2 * n)) {
             let lift = s.splat(plan.modulus().value() - BIAS);
-            for (out, bytes) in out.chunks_exact_mut(S::LANES).zip(bytes.expose().chunks_exact(S::LANES / 4)) {
+            for (out, bytes) in key.chunks_exact_mut(S::LANES).zip(bytes.expose().chunks_exact(S::LANES / 4)) {
                 s.store(s.add(s.bytes(bytes), lift), out);
             }
-        })
+            transform(s, plan, key);
+        }
+        key
     }
 }
 
@@ -44,33 +47,32 @@ impl Body for SumKey<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> Key {
-        transformed(s, self.ring, |plan, out| {
-            for (out, &coefficient) in out.iter_mut().zip(self.sum.expose()) {
+        let n = self.ring.n();
+        let mut key = Secret::new(vec![0; 2 * n * self.ring.plans().len()]);
+        for (plan, key) in self.ring.plans().iter().zip(key.expose_mut().chunks_exact_mut(2 * n)) {
+            for (out, &coefficient) in key.iter_mut().zip(self.sum.expose()) {
                 *out = crate::reference::residue(coefficient, plan.modulus().value());
             }
-        })
+            transform(s, plan, key);
+        }
+        key
     }
 }
 
+/// The first half's words to their transform, and its quotients into the second half.
 #[inline(always)]
-fn transformed<S: Simd>(s: S, ring: &Ring, residues: impl Fn(&Plan, &mut [u32])) -> Key {
-    let n = ring.n();
-    let mut key = Secret::new(vec![0; 2 * n * ring.plans().len()]);
-    for (plan, key) in ring.plans().iter().zip(key.expose_mut().chunks_exact_mut(2 * n)) {
-        let (factors, quotients) = key.split_at_mut(n);
-        residues(plan, factors);
-        forward(&Field::forward(s, plan), factors);
-        let p = u64::from(plan.modulus().value());
-        let reciprocal = u128::from(u64::MAX / p);
-        for (quotient, &factor) in quotients.iter_mut().zip(&*factors) {
-            // floor(factor * 2^32 / p) without a division: the estimate is at most one too small.
-            let numerator = u64::from(factor) << 32;
-            let estimate = ((u128::from(numerator) * reciprocal) >> 64) as u64;
-            let short = p.wrapping_sub(1).wrapping_sub(numerator.wrapping_sub(estimate.wrapping_mul(p))) >> 63;
-            *quotient = (estimate + short) as u32;
-        }
+fn transform<S: Simd>(s: S, plan: &Plan, key: &mut [u32]) {
+    let (factors, quotients) = key.split_at_mut(plan.n());
+    forward(&Field::forward(s, plan), factors);
+    let p = u64::from(plan.modulus().value());
+    let reciprocal = u128::from(u64::MAX / p);
+    for (quotient, &factor) in quotients.iter_mut().zip(&*factors) {
+        // floor(factor * 2^32 / p) without a division: the estimate is at most one too small.
+        let numerator = u64::from(factor) << 32;
+        let estimate = ((u128::from(numerator) * reciprocal) >> 64) as u64;
+        let short = p.wrapping_sub(1).wrapping_sub(numerator.wrapping_sub(estimate.wrapping_mul(p))) >> 63;
+        *quotient = (estimate + short) as u32;
     }
-    key
 }
 
 /// Pads of consecutive polynomials, `[polynomial][limb][coefficient]`.

@@ -33,6 +33,7 @@ fn from_wide(f: impl Fn(usize) -> u64) -> Words {
 
 impl Simd for Portable {
     const LANES: usize = LANES;
+    const REGISTERS: usize = 16;
     type V = Words;
 
     #[inline(always)]
@@ -87,6 +88,11 @@ impl Simd for Portable {
     #[inline(always)]
     fn mul_high(self, a: Words, b: Words) -> Words {
         each(a, b, |a, b| (u64::from(a) * u64::from(b) >> 32) as u32)
+    }
+
+    #[inline(always)]
+    fn mul_high_paired(self, a: Words, b: Words) -> Words {
+        self.mul_high(a, b)
     }
 
     #[inline(always)]

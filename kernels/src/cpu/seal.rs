@@ -79,14 +79,15 @@ fn seal<S: Simd>(s: S, encoding: &Encoding, pad: &mut [u32], digits: &[u32], sta
 fn add_digits<S: Simd>(s: S, encoding: &Encoding, limb: usize, planes: &[u32], pad: &mut [u32]) {
     let p = s.splat(encoding.ring().plans()[limb].modulus().value());
     let two_p = s.add(p, p);
-    let below = |x, bound| s.min(x, s.sub(x, bound));
     for (factor, plane) in encoding.limbs()[limb].digit_factors.iter().zip(planes.chunks_exact(pad.len())) {
         let (value, quotient) = (s.splat(factor.factor), s.splat(factor.quotient));
         for (pad, digits) in pad.chunks_exact_mut(S::LANES).zip(plane.chunks_exact(S::LANES)) {
             let digit = s.load(digits);
             let product = s.sub(s.mul_low(digit, value), s.mul_low(s.mul_high(digit, quotient), p));
             // [0, p) + [0, 2p)
-            s.store(below(below(s.add(s.load(pad), product), two_p), p), pad);
+            let sum = s.add(s.load(pad), product);
+            let lazy = s.min(sum, s.sub(sum, two_p));
+            s.store(s.min(lazy, s.sub(lazy, p)), pad);
         }
     }
 }
@@ -104,18 +105,21 @@ pub(super) fn round<S: Simd>(s: S, encoding: &Encoding, residues: &[u32], words:
             let (lift, quotient) = (s.splat(constants.lift.factor), s.splat(constants.lift.quotient));
             let lazy = s.sub(s.mul_low(x, lift), s.mul_low(s.mul_high(x, quotient), p));
             let (low, high) = s.widen(s.min(lazy, s.sub(lazy, p)));
-            let theta = constants.theta.map(|word| s.splat_wide(word.into()));
-            let fraction = |y| {
-                let carry = s.shift_right_wide(s.mul_wide(y, theta[0]), 32);
-                let top = s.shift_left_32_wide(s.mul_wide(y, theta[2]));
-                s.add_wide(s.add_wide(carry, s.mul_wide(y, theta[1])), top)
-            };
-            near = s.add_wide(near, fraction(low));
-            far = s.add_wide(far, fraction(high));
+            near = s.add_wide(near, fraction(s, low, constants.theta));
+            far = s.add_wide(far, fraction(s, high, constants.theta));
         }
         s.store(s.shift_right_wide(near, 64 - l), words);
         s.store(s.shift_right_wide(far, 64 - l), &mut words[S::LANES..]);
     }
+}
+
+/// `y * theta / 2^32` mod 2^64, the product's lowest part cut off.
+#[inline(always)]
+fn fraction<S: Simd>(s: S, y: S::V, theta: [u32; 3]) -> S::V {
+    let low = s.shift_right_wide(s.mul_wide(y, s.splat_wide(theta[0].into())), 32);
+    let middle = s.mul_wide(y, s.splat_wide(theta[1].into()));
+    let high = s.shift_left_32_wide(s.mul_wide(y, s.splat_wide(theta[2].into())));
+    s.add_wide(s.add_wide(low, middle), high)
 }
 
 /// Words given as little-endian pairs, `bits` bits each, lowest bit first; the last byte's spare bits are zero.

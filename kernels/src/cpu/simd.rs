@@ -1,7 +1,8 @@
 //! What a vector unit must offer: the vocabulary in which the kernels' bodies are written once.
 //!
 //! A value of a type that implements [`Simd`] is the proof that this processor has the instructions. Everything is
-//! `#[inline(always)]`, so a body becomes one function compiled for the instructions its shell enables.
+//! `#[inline(always)]`, so a body becomes one function compiled for the instructions its shell enables. A closure cannot be
+//! marked so: one that calls a method of [`Simd`] may stay a function of its own, many times slower. Bodies use loops.
 
 /// A vector of `LANES` u32 words, also seen as `LANES / 2` u64 words.
 ///
@@ -9,6 +10,8 @@
 pub(super) trait Simd: Copy + Send + Sync + 'static {
     /// Words in a vector.
     const LANES: usize;
+    /// Vector registers.
+    const REGISTERS: usize;
     /// The vector.
     type V: Copy;
 
@@ -26,6 +29,8 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     fn mul_low(self, a: Self::V, b: Self::V) -> Self::V;
     /// High halves of the unsigned products.
     fn mul_high(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The same, where the words of `b` come in equal pairs.
+    fn mul_high_paired(self, a: Self::V, b: Self::V) -> Self::V;
     fn rotate_left<const BY: i32>(self, a: Self::V) -> Self::V;
     fn shift_left<const BY: u32>(self, a: Self::V) -> Self::V;
     /// Ones in each word.

@@ -32,7 +32,8 @@ pub fn masks_and_unmasks(backend: &dyn Backend) {
 
 pub fn hostile_rows(backend: &dyn Backend) {
     let seed = Rand::new(2).secret();
-    let job = |first_row| DenseJob { a_seed: &[3; 32], dimension: 1024, bits: 22, first_row, key: DenseKey::Mask(&seed) };
+    let job =
+        |first_row| DenseJob { a_seed: &[3; 32], dimension: 1024, bits: 22, first_row, key: DenseKey::Mask(&seed) };
     for rows in [0, 1, 15, 16, 17, 33, 65] {
         check(backend, &job(0), rows);
     }

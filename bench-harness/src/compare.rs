@@ -1,0 +1,323 @@
+//! `tensorguard compare-peers`: ours and theirs, taking turns in one run.
+
+use crate::bandwidth::Reader;
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::machine::Machine;
+use crate::peer::{Request, Width, Worker, digest, fixed};
+use crate::progress::Progress;
+use crate::stats::{Interval, median, paired_ratio};
+use crate::task::{Case, Kernel, LENGTHS, Scale, Task, check};
+use kernels::cpu::{Cpu, Isa};
+use kernels::{Backend, Direction, Modulus, Plan};
+use serde::Serialize;
+use std::fmt;
+
+const TFHE: &str = "tfhe-ntt 0.7.1";
+const CHACHA: &str = "chacha20 0.10.2";
+const MEMORY: &str = "memory read";
+const ITSELF: &str = "itself";
+/// Length of our sample; theirs has the same number of runs.
+const SAMPLE_NS: u64 = 5_000_000;
+/// More than this between identical code, and nothing on this machine can be told apart.
+const NOISE: f64 = 0.02;
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// A few pairs of one size: does it work at all?
+    Smoke,
+    /// What a claim needs.
+    Full,
+}
+
+impl Effort {
+    fn pairs(self) -> usize {
+        match self {
+            Self::Smoke => 3,
+            Self::Full => 60,
+        }
+    }
+}
+
+/// One comparison: their time over ours.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// Whom we compare with. `itself` is our code on both sides: how far a ratio may be off.
+    pub peer: &'static str,
+    /// The kernel. `inverse` leaves the factor 1/n out on their side only; `inverse-scaled` has it on both.
+    pub kernel: &'static str,
+    /// Words.
+    pub n: usize,
+    /// Median and interval.
+    #[serde(flatten)]
+    pub interval: Interval,
+    /// Our median time of one run.
+    pub ours_ns: f64,
+    /// Theirs.
+    pub theirs_ns: f64,
+    /// Our engine.
+    pub engine: &'static str,
+    /// What the peer ran on.
+    pub peer_isa: String,
+    /// Pairs of samples behind it.
+    pub pairs: usize,
+    /// Runs in a sample.
+    pub repetitions: u64,
+    /// CPU nanoseconds of each pair of samples, ours first.
+    #[serde(skip)]
+    pub samples: Vec<(u64, u64)>,
+}
+
+/// Everything that was compared.
+#[derive(Debug)]
+pub struct Comparison {
+    /// The machine, before.
+    pub machine: Machine,
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// How much was measured.
+    pub effort: Effort,
+    /// What was asked for.
+    pub filter: String,
+    /// Our engine.
+    pub engine: &'static str,
+}
+
+/// Whom to compare with, in what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Match {
+    peer: &'static str,
+    kernel: &'static str,
+    case: Case,
+}
+
+impl Match {
+    /// All there are, those of the smoke run first.
+    fn all(effort: Effort) -> Vec<Self> {
+        let lengths = if effort == Effort::Smoke { &LENGTHS[..1] } else { &LENGTHS[..] };
+        let new = |peer, kernel, ours, n| Self { peer, kernel, case: Case { kernel: ours, n } };
+        let mut all = vec![new(ITSELF, "forward", Kernel::Forward, lengths[lengths.len() / 2])];
+        for (kernel, ours) in
+            [("forward", Kernel::Forward), ("inverse", Kernel::Inverse), ("inverse-scaled", Kernel::Inverse)]
+        {
+            all.extend(lengths.iter().map(|&n| new(TFHE, kernel, ours, n)));
+        }
+        all.push(new(CHACHA, "expand", Kernel::Expand, 4096));
+        all.push(new(MEMORY, "sum", Kernel::Sum, 4096));
+        all
+    }
+
+    /// What the filter lets through, and our own code as a measure of noise.
+    fn select(filter: &str, effort: Effort) -> Result<Vec<Self>, Failure> {
+        let selected: Vec<Self> = Self::all(effort)
+            .into_iter()
+            .filter(|m| m.peer == ITSELF || format!("{} {}", m.peer, m.kernel).contains(filter))
+            .collect();
+        if selected.len() > 1 {
+            return Ok(selected);
+        }
+        Err(Failure::Nothing(format!(
+            "nothing to compare matches '{filter}'; try ntt, forward, inverse, expand or sum, or no filter"
+        )))
+    }
+}
+
+/// The other side of a pair.
+enum Theirs<'a> {
+    Worker(&'a mut Worker, Request),
+    Memory(Reader),
+    Itself(Box<Task>),
+}
+
+impl Theirs<'_> {
+    fn sample(&mut self, cpu: &Cpu, repetitions: u64) -> Result<u64, Failure> {
+        match self {
+            Self::Worker(worker, request) => Ok(worker.ask(&Request { repetitions, ..*request })?.cpu_ns),
+            Self::Memory(reader) => Clock::Cpu.sample(repetitions, || {
+                reader.read();
+                Ok(())
+            }),
+            Self::Itself(task) => Ok(Clock::Cpu.sample(repetitions, || task.step(cpu))?),
+        }
+    }
+}
+
+/// Compares what the filter selects.
+///
+/// # Errors
+/// [`Failure::Nothing`] for an empty selection, [`Failure::Wrong`] where the two sides compute different things.
+pub fn compare(cpu: &Cpu, filter: &str, effort: Effort) -> Result<Comparison, Failure> {
+    let matches = Match::select(filter, effort)?;
+    let width = match cpu.isa() {
+        Isa::Avx512 | Isa::Neon => Width::Widest,
+        Isa::Avx2 => Width::Avx2,
+        Isa::Portable => {
+            let why = "the peers have no build without vector instructions; leave --isa out, or say cpu-avx2";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+    };
+    let machine = Machine::look();
+    // Its own line: how long a build takes says nothing about the rest.
+    let mut progress = Progress::new(1);
+    progress.step("building the peers");
+    let mut worker =
+        if matches.iter().any(|m| [TFHE, CHACHA].contains(&m.peer)) { Some(Worker::start(width)?) } else { None };
+    progress = Progress::new(matches.len());
+    let mut rows = Vec::new();
+    for case in matches {
+        progress.step(&format!("{} {} n = {}", case.peer, case.kernel, case.case.n));
+        rows.push(row(cpu, case, worker.as_mut(), effort)?);
+    }
+    Ok(Comparison { machine, rows, effort, filter: filter.to_owned(), engine: cpu.name() })
+}
+
+fn row(cpu: &Cpu, case: Match, worker: Option<&mut Worker>, effort: Effort) -> Result<Row, Failure> {
+    check(cpu, case.case)?;
+    let mut task = Task::new(case.case, Scale::Full)?;
+    let mut peer_isa = cpu.name().to_owned();
+    let mut theirs = match (case.peer, worker) {
+        (MEMORY, _) => Theirs::Memory(Reader::with_bytes(task.bytes)),
+        (TFHE | CHACHA, Some(worker)) => {
+            peer_isa = agree(cpu, case, worker)?;
+            let p = Modulus::P1.value();
+            Theirs::Worker(worker, Request { kernel: case.kernel, n: case.case.n, p, repetitions: 0 })
+        }
+        _ => Theirs::Itself(Box::new(Task::new(case.case, Scale::Full)?)),
+    };
+    let repetitions = Clock::Cpu.calibrate(SAMPLE_NS, || task.step(cpu))?;
+    theirs.sample(cpu, repetitions)?;
+    let mut samples = Vec::new();
+    for pair in 0..effort.pairs() {
+        // Ours, theirs, theirs, ours: a drift hits both sides alike.
+        let mut ours = || Clock::Cpu.sample(repetitions, || task.step(cpu));
+        samples.push(if pair % 2 == 0 {
+            let ours = ours()?;
+            (ours, theirs.sample(cpu, repetitions)?)
+        } else {
+            let theirs = theirs.sample(cpu, repetitions)?;
+            (ours()?, theirs)
+        });
+    }
+    let each = |side: fn(&(u64, u64)) -> u64| {
+        median(&samples.iter().map(|pair| side(pair) as f64 / repetitions as f64).collect::<Vec<_>>())
+    };
+    Ok(Row {
+        peer: case.peer,
+        kernel: case.kernel,
+        n: case.case.n,
+        interval: paired_ratio(&samples),
+        ours_ns: each(|pair| pair.0),
+        theirs_ns: each(|pair| pair.1),
+        engine: cpu.name(),
+        peer_isa,
+        pairs: samples.len(),
+        repetitions,
+        samples,
+    })
+}
+
+/// Both sides must compute the same before their times are compared. Their transform may order its points differently,
+/// so products of polynomials are compared, and a transform there and back. Returns what the peer runs on.
+fn agree(cpu: &Cpu, case: Match, worker: &mut Worker) -> Result<String, Failure> {
+    let (n, p) = (case.case.n, Modulus::P1.value());
+    let mut ask = |kernel| worker.ask(&Request { kernel, n, p, repetitions: 1 });
+    let (answer, expected) = if case.peer == CHACHA {
+        let mut words = vec![0; n];
+        cpu.expand(&[0xA5; 32], kernels::expand::Domain::A, 7, 0, &mut words);
+        (ask("keystream")?, digest(&words))
+    } else {
+        let plan = Plan::new(Modulus::P1, n).map_err(|error| Failure::Usage(error.to_string()))?;
+        let (mut x, mut y) = (fixed(1, n, p), fixed(2, n, p));
+        if ask("round-trip")?.digest != digest(&x) {
+            return Err(Failure::Wrong(format!("{} does not come back to where it began, n = {n}", case.peer)));
+        }
+        cpu.ntt(&plan, Direction::Forward, &mut x)?;
+        cpu.ntt(&plan, Direction::Forward, &mut y)?;
+        ntt::multiply(&plan, &mut x, &y);
+        cpu.ntt(&plan, Direction::Inverse, &mut x)?;
+        (ask("product")?, digest(&x))
+    };
+    if answer.digest == expected {
+        return Ok(answer.isa);
+    }
+    let (ours, kernel) = (cpu.name(), case.kernel);
+    Err(Failure::Wrong(format!("{} and {ours} compute different things for {kernel}, n = {n}", case.peer)))
+}
+
+impl Comparison {
+    /// Whether the machine was quiet enough to believe the rows. A smoke run measures too little to say.
+    ///
+    /// # Errors
+    /// [`Failure::Unfit`] where identical code differed from itself.
+    pub fn verdict(&self) -> Result<(), Failure> {
+        let worst = self.noise();
+        if self.effort == Effort::Smoke || worst <= NOISE {
+            return Ok(());
+        }
+        Err(Failure::Unfit(format!(
+            "our own code differed from itself by {:.1} %, more than {:.0} %; try again on a quieter machine",
+            100.0 * worst,
+            100.0 * NOISE
+        )))
+    }
+
+    /// How far identical code differed from itself: the farther end of the interval.
+    #[must_use]
+    pub fn noise(&self) -> f64 {
+        let itself = self.rows.iter().filter(|row| row.peer == ITSELF);
+        itself.map(|row| (row.interval.high - 1.0).max(1.0 - row.interval.low)).fold(0.0, f64::max)
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cpu = self.machine.cpu.as_deref().unwrap_or("unknown processor");
+        writeln!(
+            f,
+            "{} on {cpu}, one thread, CPU time, outputs checked, {} pairs\n",
+            self.engine,
+            self.effort.pairs()
+        )?;
+        writeln!(
+            f,
+            "{:16} {:8} {:15} {:>6}  {:>6}  {:>16}  {:>11} {:>11}",
+            "peer", "on", "kernel", "n", "ratio", "95 % interval", "ours ns", "theirs ns"
+        )?;
+        for row in &self.rows {
+            let Interval { ratio, low, high } = row.interval;
+            let interval = format!("{low:.3} .. {high:.3}");
+            writeln!(
+                f,
+                "{:16} {:8} {:15} {:>6}  {ratio:>6.3}  {interval:>16}  {:>11.1} {:>11.1}",
+                row.peer,
+                row.peer_isa.trim_start_matches("cpu-"),
+                row.kernel,
+                row.n,
+                row.ours_ns,
+                row.theirs_ns
+            )?;
+        }
+        writeln!(
+            f,
+            "\nratio: their time over ours; above 1, ours is faster. inverse: theirs leaves out the factor 1/n."
+        )?;
+        writeln!(f, "blind below {:.1} %: how far our own code differed from itself", 100.0 * self.noise())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_select_and_an_empty_selection_is_its_own_failure() {
+        let select = |filter| Match::select(filter, Effort::Full).map(|matches| matches.len());
+        assert_eq!(select("ntt"), Ok(1 + 3 * 6));
+        assert_eq!(select("forward"), Ok(1 + 6));
+        assert_eq!(select("sum"), Ok(1 + 1));
+        assert_eq!(select(""), Ok(1 + 3 * 6 + 2));
+        assert_eq!(select("fft").map_err(|failure| failure.code()), Err(4));
+        assert_eq!(Match::select("ntt", Effort::Smoke).map(|matches| matches.len()), Ok(1 + 3));
+    }
+}

@@ -1,0 +1,195 @@
+//! The program that runs other libraries' kernels: built from `bench-harness/peers`, asked line by line.
+
+use crate::failure::Failure;
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// What the peers may use. They choose by themselves at run time, so a narrower set is another build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// AVX-512 where the processor has it.
+    Widest,
+    /// AVX2 at most.
+    Avx2,
+}
+
+impl Width {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Widest => "widest",
+            Self::Avx2 => "avx2",
+        }
+    }
+}
+
+/// A request.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Request {
+    /// `forward`, `inverse`, `inverse-scaled`, `expand`; or a check: `product`, `round-trip`, `keystream`.
+    pub kernel: &'static str,
+    /// Words.
+    pub n: usize,
+    /// The prime.
+    pub p: u32,
+    /// Runs.
+    pub repetitions: u64,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answer {
+    /// CPU time of all runs.
+    pub cpu_ns: u64,
+    /// FNV-1a of the output.
+    pub digest: u64,
+    /// What the peer runs on: `avx512`, `avx2` or `scalar`.
+    pub isa: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Reply {
+    Answer(Answer),
+    Refusal { error: String },
+}
+
+/// The running program. It ends with its owner.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    /// Builds the program if need be, and starts it.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where there is no checkout or no compiler, or the build fails; it says what to do.
+    pub fn start(width: Width) -> Result<Self, Failure> {
+        let program = build(&folder()?, width)?;
+        let spawned = Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = spawned.map_err(|error| Failure::Internal(format!("cannot start the peer worker: {error}")))?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Failure::Internal("the peer worker has no pipes".to_owned()));
+        };
+        Ok(Self { child, input, output: BufReader::new(output) })
+    }
+
+    /// Asks and waits.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where the worker refuses or is gone.
+    pub fn ask(&mut self, request: &Request) -> Result<Answer, Failure> {
+        let gone = |error| Failure::Internal(format!("the peer worker is gone ({error}); run the command again"));
+        writeln!(self.input, "{}", serde_json::to_string(request)?).map_err(gone)?;
+        let mut line = String::new();
+        if self.output.read_line(&mut line).map_err(gone)? == 0 {
+            return Err(gone(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        match serde_json::from_str(&line)? {
+            Reply::Answer(answer) => Ok(answer),
+            Reply::Refusal { error } => Err(Failure::Internal(format!("the peer worker refuses: {error}"))),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Finds the peers' sources above the current folder, or above the program.
+fn folder() -> Result<PathBuf, Failure> {
+    let starts = [std::env::current_dir().ok(), std::env::current_exe().ok()];
+    let above = starts.iter().flatten().flat_map(|start| start.ancestors());
+    above.map(|folder| folder.join("bench-harness/peers")).find(|peers| peers.join("Cargo.toml").is_file()).ok_or_else(
+        || {
+            let why = "the sources of the peer worker (bench-harness/peers) are not here; run this inside a checkout";
+            Failure::Internal(why.to_owned())
+        },
+    )
+}
+
+/// Builds the worker and returns the program. A build that is up to date takes a fraction of a second.
+fn build(peers: &Path, width: Width) -> Result<PathBuf, Failure> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| peers.join("target"), PathBuf::from);
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(peers).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(["build", "--release", "--locked", "--quiet", "--message-format=json-render-diagnostics"]);
+    command.arg("--target-dir").arg(std::path::absolute(target).unwrap_or_default().join(width.name()));
+    match width {
+        // The chacha20 crate uses AVX-512 only if told so when it is built.
+        Width::Widest => {
+            let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+            command.env("RUSTFLAGS", format!("{flags} --cfg chacha20_avx512"));
+        }
+        Width::Avx2 => {
+            command.arg("--no-default-features");
+        }
+    }
+    let hint = "The peers are built on first use, which needs cargo and the network; to see why it fails: \
+                cargo build --release --manifest-path bench-harness/peers/Cargo.toml";
+    let built = command.stderr(Stdio::inherit()).output();
+    let built = built.map_err(|error| Failure::Internal(format!("cannot run cargo: {error}. {hint}")))?;
+    if !built.status.success() {
+        return Err(Failure::Internal(format!("the peer worker does not build. {hint}")));
+    }
+    let messages = String::from_utf8_lossy(&built.stdout);
+    executable(&messages).ok_or_else(|| Failure::Internal(format!("cargo built no peer worker. {hint}")))
+}
+
+fn executable(messages: &str) -> Option<PathBuf> {
+    messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        Some(PathBuf::from(message.get("executable")?.as_str()?))
+    })
+}
+
+/// Words below p that both sides can make.
+#[must_use]
+pub fn fixed(seed: u64, n: usize, p: u32) -> Vec<u32> {
+    let mut random = crate::stats::Random(seed);
+    // Below p, so below 2^32.
+    (0..n).map(|_| random.below(p as usize) as u32).collect()
+}
+
+/// FNV-1a, 64 bits, of words in little-endian order.
+#[must_use]
+pub fn digest(words: &[u32]) -> u64 {
+    let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_fnv() {
+        assert_eq!(digest(&[]), 0xCBF2_9CE4_8422_2325);
+        let words = [*b"foob", *b"arbz"].map(u32::from_le_bytes);
+        assert_eq!(digest(&words), 0x7388_F9EB_4E14_23CC);
+    }
+
+    #[test]
+    fn the_program_is_found_in_what_cargo_says() {
+        let said = "{\"reason\":\"compiler-artifact\",\"executable\":null}\n{\"executable\":\"a/peer-ntt\"}\n";
+        assert_eq!(executable(said), Some(PathBuf::from("a/peer-ntt")));
+        assert_eq!(executable("nothing"), None);
+    }
+
+    #[test]
+    fn refusals_and_answers_are_told_apart() {
+        let refusal = serde_json::from_str("{\"error\":\"no\"}");
+        assert!(matches!(refusal, Ok(Reply::Refusal { error }) if error == "no"));
+        let answer = serde_json::from_str("{\"cpu_ns\":1,\"digest\":18446744073709551615,\"isa\":\"avx2\"}");
+        assert!(matches!(answer, Ok(Reply::Answer(answer)) if answer.digest == u64::MAX));
+    }
+}
