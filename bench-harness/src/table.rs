@@ -15,7 +15,10 @@ use std::fmt;
 /// Length of one sample.
 const SAMPLE_NS: u64 = 8_000_000;
 /// Samples per row. With 19 rows, some ten seconds.
-const SAMPLES: usize = 31;
+const SAMPLES: usize = 61;
+
+/// Arithmetic limits these, and that limit is not measured: only what memory alone would allow is known.
+const COMPUTE: &str = "compute-bound";
 
 /// The table.
 #[derive(Debug, Serialize)]
@@ -47,9 +50,9 @@ pub struct Row {
     pub time_ns_median: f64,
     /// Bytes the step must move, over its time.
     pub gb_s: f64,
-    /// What the kernel cannot be faster than here.
+    /// What the kernel is held against: memory, or its parts as measured in other rows. `compute-bound`: memory only.
     pub limit: &'static str,
-    /// The limit's time over the kernel's time: 1 is the limit itself.
+    /// The limit's time over the kernel's time: 1 is the limit itself. NaN (JSON null) where there is none.
     pub reached: f64,
     /// Every sample, in nanoseconds per item.
     pub samples_ns: Vec<f64>,
@@ -116,7 +119,7 @@ fn limit(rows: &mut [Row], memory_gb_s: f64) {
             "decrypt" => ("stream + transforms", (2.0 * word + transforms) / 3.0),
             "dense" => ("stream", word),
             "sum" => ("memory", row.time_ns_median * row.gb_s / memory_gb_s),
-            _ => ("memory (compute-bound)", row.time_ns_median * row.gb_s / memory_gb_s),
+            _ => (COMPUTE, row.time_ns_median * row.gb_s / memory_gb_s),
         };
         (row.limit, row.reached) = (limit, floor / row.time_ns_median);
     }
@@ -128,13 +131,13 @@ impl fmt::Display for Table {
         let threads = if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
         writeln!(f, "{} on {cpu}, {threads}, {} time, outputs checked", self.engine, self.clock)?;
         writeln!(f, "memory: one thread reads {:.1} GB/s\n", self.memory_gb_s)?;
-        writeln!(f, "{:8} {:>6}  {:>22}  {:>10}   reached of limit", "kernel", "n", "time", "bytes")?;
+        writeln!(f, "{:8} {:>6}  {:>22}  {:>10}   against its limit", "kernel", "n", "time", "bytes")?;
         for row in &self.rows {
             let time = format!("{} /{}", nanoseconds(row.time_ns_median), row.item);
-            let reached = if row.reached.is_nan() {
-                String::new()
-            } else {
-                format!("{:4.0} % of {}", 100.0 * row.reached, row.limit)
+            let reached = match row.limit {
+                "" => String::new(),
+                COMPUTE => format!("compute-bound; memory alone allows {:.1} x", 1.0 / row.reached),
+                limit => format!("{:.0} % of {limit}", 100.0 * row.reached),
             };
             let line = format!("{:8} {:>6}  {time:>22}  {:>5.1} GB/s   {reached}", row.kernel, row.n, row.gb_s);
             writeln!(f, "{}", line.trim_end())?;
@@ -142,9 +145,9 @@ impl fmt::Display for Table {
         if self.threads == 1 {
             writeln!(
                 f,
-                "\nbytes: what must move if no cache helps, over the time. A compute-bound kernel is limited by"
+                "\nbytes: what must move if no cache helps, over the time. stream: the expand row; transforms: the"
             )?;
-            writeln!(f, "arithmetic, whose limit is not measured here. stream: expand; transforms: inverse at 4096.")?;
+            writeln!(f, "inverse row at 4096. How fast compute-bound arithmetic could be here is not measured.")?;
         }
         Ok(())
     }

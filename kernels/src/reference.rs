@@ -159,7 +159,7 @@ pub(crate) fn round(encoding: &Encoding, residues: [u32; 2]) -> u64 {
     for ((limb, plan), residue) in encoding.limbs().iter().zip(encoding.ring().plans()).zip(residues) {
         let y = u64::from(limb.lift.mul(plan.modulus().value(), residue));
         let [t0, t1, t2] = limb.theta.map(u64::from);
-        sum = sum.wrapping_add((y * t0 >> 32).wrapping_add(y * t1).wrapping_add((y * t2) << 32));
+        sum = sum.wrapping_add(((y * t0) >> 32).wrapping_add(y * t1).wrapping_add((y * t2) << 32));
     }
     let l = encoding.bits();
     sum.wrapping_add(1 << (63 - l)) >> (64 - l)
@@ -171,7 +171,7 @@ pub(crate) fn open(encoding: &Encoding, phase: u64, digits: &mut [u32]) -> Noise
     let modulus = 1u128 << l;
     let half_step = delta * modulus / (2 * q);
     let x = (u128::from(phase) + half_step) % modulus;
-    let mut value = ((x * q >> l) / delta) as u64;
+    let mut value = (((x * q) >> l) / delta) as u64;
     digits.fill(0);
     if value >= encoding.limit() {
         return Noise { coefficients: 1, refused: 1, ..Noise::default() };

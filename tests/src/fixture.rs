@@ -17,7 +17,8 @@ impl Rand {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// The next 64 bits. They never end, so this is no iterator.
+    #[allow(clippy::should_implement_trait, reason = "an endless sequence needs no Option")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);

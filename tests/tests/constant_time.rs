@@ -2,8 +2,8 @@
 //! is an error (`cargo test --release -p tensorguard-tests --test constant_time`). What this cannot see:
 //! docs/SOUNDNESS.md.
 //!
-//! For each kernel two controls leak its output on purpose and must be reported: without them a run in which nothing
-//! was marked would pass.
+//! Two controls leak a kernel's output on purpose and must be reported. Where a word of an output does not depend on
+//! the marked secrets, the watched program itself fails: a run in which nothing was marked does not pass.
 
 use kernels::cpu::Isa;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -25,10 +25,10 @@ fn main() {
         let unfit = cfg!(debug_assertions).then_some("overflow checks and unoptimised code branch: use --release");
         for kernel in KERNELS {
             trials.push(trial(format!("{}::{kernel}", isa.name()), absent.or(unfit), move || silent(kernel, isa)));
-            for (leak, complaint) in LEAKS {
-                let name = format!("{}::{kernel}_then_{leak}_is_reported", isa.name());
-                trials.push(trial(name, absent, move || reported(kernel, isa, leak, complaint)));
-            }
+        }
+        for (leak, complaint) in LEAKS {
+            let name = format!("{}::a_leak_by_{leak}_is_reported", isa.name());
+            trials.push(trial(name, absent, move || reported(isa, leak, complaint)));
         }
     }
     let reason = "valgrind 3.19 knows no AVX-512; the bodies are those that run on the others";
@@ -65,8 +65,8 @@ fn silent(kernel: &str, isa: Isa) -> Result<(), Failed> {
     }
 }
 
-fn reported(kernel: &str, isa: Isa, leak: &str, complaint: &str) -> Result<(), Failed> {
-    match watch(kernel, isa, &[format!("--leaky={leak}")])? {
+fn reported(isa: Isa, leak: &str, complaint: &str) -> Result<(), Failed> {
+    match watch("encrypt", isa, &[format!("--leaky={leak}")])? {
         (Some(REPORTED), said) if said.contains(complaint) => Ok(()),
         (status, said) => Err(format!("the leak was not reported; valgrind ended with {status:?}:\n{said}").into()),
     }

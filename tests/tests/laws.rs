@@ -191,9 +191,9 @@ fn shapes(coefficients: usize) -> impl Strategy<Value = Shape> {
 // ---- the ring ----------------------------------------------------------------------------------------------------
 
 fn plans(sizes: &'static [usize]) -> impl Strategy<Value = Plan> {
-    let primes = [1_073_479_681, 1_071_513_601, 1_070_727_169, 4_169_729];
+    const PRIMES: [u32; 4] = [1_073_479_681, 1_071_513_601, 1_070_727_169, 4_169_729];
     let plan = |(p, n)| Plan::new(Modulus::new(p).unwrap(), n).unwrap();
-    (prop::sample::select(&primes[..]), prop::sample::select(sizes)).prop_map(plan)
+    (prop::sample::select(&PRIMES[..]), prop::sample::select(sizes)).prop_map(plan)
 }
 
 fn transformed(backend: &dyn Backend, plan: &Plan, direction: Direction, x: &[u32]) -> Vec<u32> {

@@ -66,7 +66,7 @@ impl Divisor {
 
 #[inline(always)]
 fn high(a: u64, b: u64) -> u64 {
-    (u128::from(a) * u128::from(b) >> 64) as u64
+    ((u128::from(a) * u128::from(b)) >> 64) as u64
 }
 
 /// 1 if `a >= b`, else 0, for both below 2^63.
@@ -110,7 +110,7 @@ impl Opener {
     fn open(&self, word: u64, digits: &mut [u32], noise: &mut Noise) {
         let phase = word & self.mask;
         let x = phase.wrapping_add(self.half_step) & self.mask;
-        let (value, _) = self.delta.divide((u128::from(x) * u128::from(self.q) >> self.bits) as u64);
+        let (value, _) = self.delta.divide(((u128::from(x) * u128::from(self.q)) >> self.bits) as u64);
         let valid = at_least(value, self.limit) ^ 1;
         let keep = valid.wrapping_neg();
         // Signed mod 2^l: shift the word's top bit to the register's, and back.
@@ -135,7 +135,7 @@ impl Opener {
     fn expected(&self, value: u64) -> u64 {
         let embedded = self.delta.by.wrapping_mul(value);
         let shift = 63 + self.q_bits - self.bits;
-        let estimate = (u128::from(embedded) * u128::from(self.q_reciprocal) >> shift) as u64;
+        let estimate = ((u128::from(embedded) * u128::from(self.q_reciprocal)) >> shift) as u64;
         let rest = (embedded << self.bits).wrapping_sub(estimate.wrapping_mul(self.q));
         let more = at_least(rest, self.q);
         let rest = rest - (self.q & more.wrapping_neg());

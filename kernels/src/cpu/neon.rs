@@ -190,8 +190,8 @@ impl Simd for Neon {
     #[inline(always)]
     fn mul_wide(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
         op!({
-            let low = |x| vmovn_u64(vreinterpretq_u64_u32(x));
-            vreinterpretq_u32_u64(vmull_u32(low(a), low(b)))
+            let (a, b) = (vreinterpretq_u64_u32(a), vreinterpretq_u64_u32(b));
+            vreinterpretq_u32_u64(vmull_u32(vmovn_u64(a), vmovn_u64(b)))
         })
     }
 

@@ -87,7 +87,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn mul_high(self, a: Words, b: Words) -> Words {
-        each(a, b, |a, b| (u64::from(a) * u64::from(b) >> 32) as u32)
+        each(a, b, |a, b| ((u64::from(a) * u64::from(b)) >> 32) as u32)
     }
 
     #[inline(always)]
