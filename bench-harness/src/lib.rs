@@ -4,6 +4,7 @@
 //! in one run. Every kernel's output is compared with [`kernels::reference`] before its time counts.
 #![forbid(unsafe_code)]
 
+pub mod aligned;
 pub mod bandwidth;
 pub mod clock;
 pub mod compare;

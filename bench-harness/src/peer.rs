@@ -70,6 +70,7 @@ impl Worker {
     /// [`Failure::Internal`] where there is no checkout or no compiler, or the build fails; it says what to do.
     pub fn start(width: Width) -> Result<Self, Failure> {
         let program = build(&folder()?, width)?;
+        stay();
         let spawned = Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.map_err(|error| Failure::Internal(format!("cannot start the peer worker: {error}")))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
@@ -101,6 +102,18 @@ impl Drop for Worker {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Keeps this thread, and the worker it starts, on one core. Only one of the two works at a time, and cores differ: in
+/// clock, and in what others do on them.
+fn stay() {
+    #[cfg(target_os = "linux")]
+    {
+        let mut here = rustix::thread::CpuSet::new();
+        here.set(rustix::thread::sched_getcpu());
+        // Where it is not allowed, the interval is wider.
+        let _ = rustix::thread::sched_setaffinity(None, &here);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The kernels as things to run again and again: inputs, buffers, one step, and what a step must at least move.
 
+use crate::aligned::Aligned;
 use crate::failure::Failure;
 use crate::stats::Random;
 use kernels::cpu::Cpu;
@@ -113,8 +114,8 @@ pub struct Task {
 
 #[derive(Debug)]
 enum Data {
-    Ntt { plan: Box<Plan>, direction: Direction, polys: Vec<u32> },
-    Expand { out: Vec<u32> },
+    Ntt { plan: Box<Plan>, direction: Direction, polys: Aligned },
+    Expand { out: Aligned },
     Pad { ring: Ring, seed: Secret<[u8; 32]>, out: Vec<u32> },
     Seal { encoding: Encoding, pad: Vec<u32>, digits: Vec<u32>, out: Vec<u8> },
     Encrypt { encoding: Encoding, seed: Secret<[u8; 32]>, digits: Vec<u32>, out: Vec<u8> },
@@ -141,10 +142,10 @@ impl Task {
                 let plan = Plan::new(Modulus::P1, n).map_err(unsuited)?;
                 let forward = case.kernel == Kernel::Forward;
                 let direction = if forward { Direction::Forward } else { Direction::Inverse };
-                let polys = words(&mut random, n, plan.modulus().value() as usize);
+                let polys = Aligned::new(&words(&mut random, n, plan.modulus().value() as usize));
                 (Data::Ntt { plan: Box::new(plan), direction, polys }, 1, 8 * n)
             }
-            Kernel::Expand => (Data::Expand { out: vec![0; n] }, n, 4 * n),
+            Kernel::Expand => (Data::Expand { out: Aligned::new(&vec![0; n]) }, n, 4 * n),
             Kernel::Pad => {
                 let ring = encoding(n)?.ring().clone();
                 let out = vec![0; polys * ring.plans().len() * n];
@@ -238,9 +239,8 @@ impl Task {
 
     fn output(&self) -> (&[u32], &[u8]) {
         match &self.data {
-            Data::Ntt { polys: words, .. }
-            | Data::Expand { out: words }
-            | Data::Pad { out: words, .. }
+            Data::Ntt { polys: words, .. } | Data::Expand { out: words } => (words, &[]),
+            Data::Pad { out: words, .. }
             | Data::Sum { accumulator: words, .. }
             | Data::Decrypt { digits: words, .. }
             | Data::Dense { rows: words, .. } => (words, &[]),

@@ -1,5 +1,5 @@
-//! Marking secrets for valgrind's memcheck, the method of ctgrind: bytes that are marked undefined compute as before, and
-//! memcheck reports every jump and every address that depends on them.
+//! Marking secrets for valgrind's memcheck, the method of ctgrind: bytes that are marked undefined compute as before,
+//! and memcheck reports every jump and every address that depends on them.
 //!
 //! Who promises what to whom: valgrind promises that its request is a sequence of instructions without effect on a real
 //! processor, and this file promises valgrind that what a request points to is alive while it looks.

@@ -1,5 +1,5 @@
-//! Runs the engines' kernels under valgrind with their secrets marked undefined: a jump or an address that depends on one
-//! is an error (`cargo test --release -p tensorguard-tests --test constant_time`). What this cannot see:
+//! Runs the engines' kernels under valgrind with their secrets marked undefined: a jump or an address that depends on
+//! one is an error (`cargo test --release -p tensorguard-tests --test constant_time`). What this cannot see:
 //! docs/SOUNDNESS.md.
 //!
 //! Two controls leak a kernel's output on purpose and must be reported. Where a word of an output does not depend on
@@ -66,7 +66,7 @@ fn silent(kernel: &str, isa: Isa) -> Result<(), Failed> {
 }
 
 fn reported(isa: Isa, leak: &str, complaint: &str) -> Result<(), Failed> {
-    match watch("encrypt", isa, &[format!("--leaky={leak}")])? {
+    match watch("expand", isa, &[format!("--leaky={leak}")])? {
         (Some(REPORTED), said) if said.contains(complaint) => Ok(()),
         (status, said) => Err(format!("the leak was not reported; valgrind ended with {status:?}:\n{said}").into()),
     }

@@ -92,7 +92,7 @@ impl Round {
             let below = |sum: &mut u32| {
                 let room = self.encoding.base() - u64::from(*sum);
                 // Now and then all the room there is.
-                let digit = if rand.next() % 5 == 0 { room - 1 } else { rand.next() % room } as u32;
+                let digit = if rand.next().is_multiple_of(5) { room - 1 } else { rand.next() % room } as u32;
                 *sum += digit;
                 digit
             };
