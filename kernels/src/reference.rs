@@ -35,7 +35,7 @@ impl Backend for Reference {
         let seed = job.message_seed.expose();
         let mut s = Secret::new(vec![0; n]);
         small(seed, Domain::S, 0, s.expose_mut());
-        for (poly, out) in (job.first_poly..).zip(out.chunks_exact_mut(n * limbs)) {
+        for (poly, out) in (job.first_poly..=u32::MAX).zip(out.chunks_exact_mut(n * limbs)) {
             let mut e = Secret::new(vec![0; n]);
             small(seed, Domain::E, poly, e.expose_mut());
             for (limb, (plan, out)) in (0..).zip(job.ring.plans().iter().zip(out.chunks_exact_mut(n))) {

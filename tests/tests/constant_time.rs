@@ -51,7 +51,7 @@ fn valgrind_absent() -> Option<&'static str> {
 
 /// Valgrind's exit status, and what it and the kernel said.
 fn watch(kernel: &str, isa: Isa, options: &[String]) -> Result<(Option<i32>, String), Failed> {
-    let valgrind = ["--quiet", "--error-exitcode=99", "--track-origins=no", "--exit-on-first-error=yes"];
+    let valgrind = ["--quiet", "--error-exitcode=99", "--track-origins=no"];
     let mut command = Command::new("valgrind");
     command.args(valgrind).args([env!("CARGO_BIN_EXE_taint"), kernel, isa.name()]).args(options);
     let output = command.output()?;

@@ -14,13 +14,16 @@ const FAULTS: [Fault; 3] = [Fault::Declined, Fault::DeviceLost, Fault::OutOfMemo
 /// What a job answered, and every word that it could have written.
 type Outcome = (Result<Noise, Fault>, Vec<u32>);
 
-/// One job of each kind: its name, its size as [`Rung::from_size`] counts it, and the job, always on the same outputs.
-const JOBS: [(&str, usize, fn(&dyn Backend) -> Outcome); 7] = [
+/// A name, a size as [`Rung::from_size`] counts it, and a job on outputs that are always the same.
+type Job = (&'static str, usize, fn(&dyn Backend) -> Outcome);
+
+/// One of each kind.
+const JOBS: [Job; 7] = [
     ("ntt", 768, ntt),
     ("pad", 1024, pad),
     ("seal", 300, seal),
     ("encrypt", 300, encrypt),
-    ("sum", 3 * 1057 / 4, sum),
+    ("sum", 3 * 1056 / 4, sum),
     ("decrypt", 600, decrypt),
     ("dense", 7 * 32, dense),
 ];
@@ -65,7 +68,7 @@ fn encrypt(backend: &dyn Backend) -> Outcome {
 
 fn sum(backend: &dyn Backend) -> Outcome {
     let (shape, mut rand) = (Shape { bits: 21, coefficients: 402 }, Rand::new(10));
-    // 402 words of 21 bits: 1055.25 bytes, so 1056.
+    // 402 words of 21 bits: 1055.25 bytes, so 1056 a row.
     let rows = [(); 3].map(|()| rand.bytes(shape.packed_len()));
     let mut accumulator = rand.words(shape.accumulator_len());
     (backend.sum(&shape, &rows.each_ref().map(Vec::as_slice), &mut accumulator).map(nothing), accumulator)
