@@ -157,6 +157,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes under an interpreter")]
     fn rejected_words_are_drawn_again_from_their_own_block() {
         // 2^22 - p is 0.6 % of 2^22: 4096 words have some two dozen rejections.
         let (seed, modulus) = ([3; 32], Modulus::P22);

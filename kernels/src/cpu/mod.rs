@@ -289,3 +289,29 @@ impl Backend for Cpu {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::Reference;
+
+    /// Small enough for an interpreter, which then has run the shared bodies; the suite in `tests` does the rest.
+    #[test]
+    fn the_bodies_equal_the_definition_on_plain_arrays() {
+        let cpu = Cpu::with(Isa::Portable, 1).unwrap();
+        let plan = Plan::new(crate::Modulus::P1, 256).unwrap();
+        let mut words: Vec<u32> = (0..256u32).map(|i| i.wrapping_mul(0x9E37_79B9)).collect();
+        let mut same = words.clone();
+        for direction in [Direction::Forward, Direction::Inverse] {
+            cpu.ntt(&plan, direction, &mut words).unwrap();
+            Reference.ntt(&plan, direction, &mut same).unwrap();
+            assert_eq!(words, same);
+        }
+        let shape = Shape { bits: 50, coefficients: 19 };
+        let row: Vec<u8> = (0..shape.packed_len()).map(|i| (i * 37) as u8).collect();
+        let (mut sum, mut same) = (vec![7; 38], vec![7; 38]);
+        cpu.sum(&shape, &[&row; 5], &mut sum).unwrap();
+        Reference.sum(&shape, &[&row; 5], &mut same).unwrap();
+        assert_eq!(sum, same);
+    }
+}
