@@ -310,8 +310,8 @@ mod tests {
         let shape = Shape { bits: 50, coefficients: 19 };
         let row: Vec<u8> = (0..shape.packed_len()).map(|i| (i * 37) as u8).collect();
         let (mut sum, mut same) = (vec![7; 38], vec![7; 38]);
-        cpu.sum(&shape, &[&row; 5], &mut sum).unwrap();
-        Reference.sum(&shape, &[&row; 5], &mut same).unwrap();
+        cpu.sum(&shape, &[row.as_slice(); 5], &mut sum).unwrap();
+        Reference.sum(&shape, &[row.as_slice(); 5], &mut same).unwrap();
         assert_eq!(sum, same);
     }
 }
