@@ -1,6 +1,6 @@
 //! The contract every compute engine fulfils, its definition, and the engines for CPUs.
 //!
-//! One *job* is one device round trip: integers in, integers out, the same bits from every engine. [`reference`] says
+//! One *job* is one device round trip: integers in, integers out, the same bits from every engine. [`mod@reference`] says
 //! what each job means; [`cpu::Cpu`] runs them on this processor's vector units; [`Ladder`] tries several engines in turn.
 //!
 //! ```
@@ -44,7 +44,7 @@ pub enum Direction {
 
 /// Integers in, integers out; the same bits from every backend. On `Err`, outputs are unchanged.
 ///
-/// What each job computes is defined by [`reference`]. Words are `u32`; values of more than 32 bits are little-endian
+/// What each job computes is defined by [`mod@reference`]. Words are `u32`; values of more than 32 bits are little-endian
 /// pairs. A wrong length is misuse by the caller and panics, on every backend alike.
 pub trait Backend: Debug + Send + Sync {
     /// A short stable name: `cpu-avx512`, `wgpu`, `cuda`.

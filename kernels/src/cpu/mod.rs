@@ -1,4 +1,4 @@
-//! The engines for CPUs: bodies written once over [`simd::Simd`], a thin shell per instruction set, and rayon's threads.
+//! The engines for CPUs: bodies written once over a small trait of vector operations, a thin shell per instruction set, and rayon's threads.
 //!
 //! Work is split by polynomials or words, never in a way that could change a bit: every word's value depends on its own
 //! position alone.
