@@ -145,8 +145,7 @@ fn product(plan: &Plan, a_seed: &[u8; 32], poly: u32, limb: u32, s: &[i32], out:
 
 /// A signed coefficient mod p, in `[0, p)`, for `|x| < 2^30`. No division: its time would show x.
 pub(crate) fn residue(x: i32, p: u32) -> u32 {
-    // At most 2^30 / 2^8 sums of p bring it up for the smallest prime a plan takes; two's complement and Barrett do it
-    // in one: |x| mod p, negated where x is negative.
+    // |x| mod p, as p minus that where x is negative.
     let one = ntt::Shoup { factor: 1, quotient: ((1u64 << 32) / u64::from(p)) as u32 };
     let magnitude = one.mul(p, x.unsigned_abs());
     let sign = (x >> 31) as u32;

@@ -94,8 +94,7 @@ fn product(plan: &Plan, x: u32, y: u32) -> u32 {
     let p = plan.modulus().value();
     let (x, y) = (reduce_any(x, plan.one(), p), reduce_any(y, plan.one(), p));
     let bits = plan.modulus().bits();
-    // floor(2^(2 bits) / p) from the plan's floor(2^32 / p) would lose bits; 2 bits <= 60, so one u64 division per call
-    // of a *public* constant is exact and is hoisted by the compiler.
+    // The only division, and of public numbers.
     let reciprocal = (1u64 << (2 * bits)) / u64::from(p);
     let product = u64::from(x) * u64::from(y);
     let estimate = ((product >> (bits - 1)) * reciprocal) >> (bits + 1);

@@ -40,7 +40,7 @@ pub const SUITE: &[Case] = suite![
     ntt::inverse_undoes_forward,
     pad::suites,
     pad::last_poly,
-    pad::is_linear_in_nothing_but_its_seed,
+    pad::ranges_split_anywhere,
     pad::no_polys,
     seal::suites,
     seal::hostile_digits,

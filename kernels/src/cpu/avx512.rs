@@ -54,7 +54,7 @@ fn odd_words(_: Avx512, x: __m512i) -> __m512i {
 }
 
 /// High halves of products: the odd ones' are in place, the even ones' move down by one. Written with intrinsics, the
-/// compiler makes two shuffles of this one instruction: a tenth of a transform's time.
+/// compiler makes two shuffles of this one instruction.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn merge_high(even: __m512i, mut odd: __m512i) -> __m512i {

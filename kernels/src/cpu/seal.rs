@@ -61,8 +61,8 @@ impl Body for Encrypt<'_> {
 fn seal<S: Simd>(s: S, encoding: &Encoding, pad: &mut [u32], digits: &[u32], staged: &mut [u32], out: &mut [u8]) {
     let (n, rho) = (encoding.ring().n(), encoding.digits_per_coefficient());
     let (planes, words) = staged.split_at_mut(n * rho);
-    // Digits of one place side by side; those that are not there are zero.
-    planes.fill(0);
+    // Digits of one place side by side; those a last coefficient lacks are zero. Coefficients beyond the last keep what an
+    // earlier polynomial left, and are not packed.
     for (place, plane) in planes.chunks_exact_mut(n).enumerate() {
         for (to, digits) in plane.iter_mut().zip(digits.chunks(rho)) {
             *to = digits.get(place).copied().unwrap_or_default();

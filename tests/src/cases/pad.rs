@@ -35,7 +35,7 @@ pub fn last_poly(backend: &dyn Backend) {
     }
 }
 
-pub fn is_linear_in_nothing_but_its_seed(backend: &dyn Backend) {
+pub fn ranges_split_anywhere(backend: &dyn Backend) {
     // Splitting a range must not change a word: pads of 0..5 are pads of 0..2 and 2..5.
     let encoding = &rings()[2];
     let ring = encoding.ring();
