@@ -67,7 +67,7 @@ const NOT_KERNELS: &[(&str, &str)] = &[
 ];
 
 /// Clocks, files, the environment and the terminal belong to a binary.
-const LIBRARY_ROOMS: &[&str] = &["ntt/src", "kernels/src"];
+const LIBRARY_ROOMS: &[&str] = &["ntt/src", "kernels/src", "lwe/src", "folding/src"];
 const NOT_IN_LIBRARIES: &[&str] = &[
     "println!",
     "eprintln!",

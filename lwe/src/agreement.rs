@@ -1,0 +1,253 @@
+//! What all parties of one sum agree on, in integers. Every length is computed from it and none is read off the wire.
+
+use crate::context::{Context, ContextFields};
+use crate::hash::hash_fields;
+use crate::keys::ENVELOPE_LEN;
+use crate::ledger::{Budget, Layout, Ledger, smallest};
+use crate::{Params, wire};
+use core::fmt;
+use kernels::{Encoding, Shape};
+
+/// Coefficients of the canary: zeros under the message's own key, by which a key holder sees a wrong key before using it.
+pub const CANARY_COEFFICIENTS: usize = 64;
+/// The polynomial that only canaries use.
+pub const CANARY_POLY: u32 = u32::MAX;
+
+/// Whose key messages are for: see the crate's page on key models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyModel {
+    /// One-message keys, sent to the key holder with this fingerprint. The default.
+    OneMessage([u8; 32]),
+    /// One long-lived key in every robot, with this fingerprint: **every robot can read every other's update**.
+    FleetShared([u8; 32]),
+}
+
+/// What an [`Agreement`] is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The suite.
+    pub params: &'a Params,
+    /// Which fleet.
+    pub fleet: &'a [u8],
+    /// Hash of the base weights, the training configuration and the quantizer.
+    pub model: [u8; 32],
+    /// Number of the round.
+    pub round: u64,
+    /// Number of the attempt at this round, from 0.
+    pub attempt: u32,
+    /// Which weight class or bucket; empty if there is one sum only.
+    pub class: &'a [u8],
+    /// Bits of a value, 1 to 24: values are below 2^bits.
+    pub value_bits: u32,
+    /// The most messages that will be added.
+    pub planned: u64,
+    /// Values in a message.
+    pub length: usize,
+    /// Whose key messages are for.
+    pub keys: KeyModel,
+}
+
+/// One attempt at one round of a fleet: at most one answer is given for it, whatever its sums are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    /// Names fleet and round.
+    pub round: [u8; 32],
+    /// Number of the attempt.
+    pub number: u32,
+}
+
+/// What all parties of one sum agree on.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    params: Params,
+    layout: Layout,
+    ledger: Ledger,
+    value_bits: u32,
+    length: usize,
+    keys: KeyModel,
+    context: Context,
+    a_seed: [u8; 32],
+    attempt: Attempt,
+}
+
+/// Why there is no such agreement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgreementError {
+    /// No values, or more than the polynomials a message may have.
+    Length(usize),
+    /// Not 1 to 24 bits.
+    ValueBits(u32),
+    /// Nobody, or more than 10,000.
+    Planned(u64),
+    /// The suite has no room for so many values of so many bits.
+    NoRoom {
+        /// The suite's name.
+        suite: &'static str,
+        /// Bits of a value.
+        value_bits: u32,
+        /// Messages to be added.
+        planned: u64,
+    },
+}
+
+impl fmt::Display for AgreementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(length) => write!(f, "a message of {length} values: must be 1 to 2^31"),
+            Self::ValueBits(bits) => write!(f, "{bits} bits per value: must be 1 to {MOST_VALUE_BITS}"),
+            Self::Planned(planned) => write!(f, "{planned} messages planned: must be 1 to {MOST_MESSAGES}"),
+            Self::NoRoom { suite, value_bits, planned } => write!(
+                f,
+                "{suite} has no room for {planned} messages of {value_bits}-bit values: use fewer bits, fewer robots, or FL-4096-60"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for AgreementError {}
+
+/// The most bits of a value.
+pub const MOST_VALUE_BITS: u32 = 24;
+/// The most messages in a sum: what the suites' sizes and failure bounds were computed for.
+pub const MOST_MESSAGES: u64 = 10_000;
+const MOST_VALUES: usize = 1 << 31;
+
+impl Agreement {
+    /// Chooses the smallest wire words that leave room for the planned sum, and hashes everything into the context.
+    ///
+    /// # Errors
+    /// [`AgreementError`] says what does not fit.
+    pub fn new(terms: &Terms<'_>) -> Result<Self, AgreementError> {
+        let &Terms { params, fleet, model, round, attempt, class, value_bits, planned, length, keys } = terms;
+        if !(1..=MOST_VALUES).contains(&length) {
+            return Err(AgreementError::Length(length));
+        }
+        if !(1..=MOST_VALUE_BITS).contains(&value_bits) {
+            return Err(AgreementError::ValueBits(value_bits));
+        }
+        if !(1..=MOST_MESSAGES).contains(&planned) {
+            return Err(AgreementError::Planned(planned));
+        }
+        let no_room = AgreementError::NoRoom { suite: params.name(), value_bits, planned };
+        let layout = smallest(params, value_bits, planned, length).ok_or(no_room)?;
+        let (KeyModel::OneMessage(key) | KeyModel::FleetShared(key)) = keys;
+        let context = Context::new(&ContextFields {
+            suite: params.id(),
+            fleet,
+            model,
+            round,
+            attempt,
+            wire_bits: layout.encoding.bits(),
+            value_bits,
+            // At most 60: a digit has at least one bit.
+            values_per_coefficient: layout.values_per_coefficient() as u32,
+            planned,
+            length: length as u64,
+            class,
+            key,
+        });
+        let attempt = Attempt { round: hash_fields("round", &[fleet, &round.to_le_bytes()]), number: attempt };
+        let ledger = Ledger::new(Budget::of(&layout.encoding), planned);
+        let (params, a_seed) = (params.clone(), context.a_seed());
+        Ok(Self { params, layout, ledger, value_bits, length, keys, context, a_seed, attempt })
+    }
+
+    /// The suite.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// How values become digits and those wire words.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// How digits become wire words.
+    #[must_use]
+    pub fn encoding(&self) -> &Encoding {
+        &self.layout.encoding
+    }
+
+    /// Digits of a message.
+    #[must_use]
+    pub fn digits(&self) -> usize {
+        self.layout.digits(self.length)
+    }
+
+    /// What may be added.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Bits of a value.
+    #[must_use]
+    pub fn value_bits(&self) -> u32 {
+        self.value_bits
+    }
+
+    /// Values in a message.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Whose key messages are for.
+    #[must_use]
+    pub fn keys(&self) -> KeyModel {
+        self.keys
+    }
+
+    /// The hash of all of it.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Which attempt at which round.
+    #[must_use]
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// The public seed of every `a_j`.
+    #[must_use]
+    pub fn a_seed(&self) -> &[u8; 32] {
+        &self.a_seed
+    }
+
+    /// The packed words of a message.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.encoding().shape(self.digits())
+    }
+
+    /// The packed words of a canary.
+    #[must_use]
+    pub fn canary_shape(&self) -> Shape {
+        Shape { bits: self.encoding().bits(), coefficients: CANARY_COEFFICIENTS }
+    }
+
+    /// Bytes of the sealed key in an upload.
+    #[must_use]
+    pub fn envelope_len(&self) -> usize {
+        match self.keys {
+            KeyModel::OneMessage(_) => ENVELOPE_LEN,
+            KeyModel::FleetShared(_) => 0,
+        }
+    }
+
+    /// Bytes of an upload that are not packed values.
+    #[must_use]
+    pub fn overhead_len(&self) -> usize {
+        wire::HEADER_LEN + self.envelope_len() + self.canary_shape().packed_len()
+    }
+
+    /// Bytes of an upload.
+    #[must_use]
+    pub fn upload_len(&self) -> usize {
+        self.overhead_len() + self.shape().packed_len()
+    }
+}

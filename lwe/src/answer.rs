@@ -1,0 +1,396 @@
+//! The key holder's side: opens sums, each attempt once, and only for enough robots whose signatures were checked.
+//!
+//! Refusals come in an order that matters. What is public is compared first. Then each canary is opened, once in its life,
+//! and its verdict recorded. Then the attempt is recorded as answered, and only then is a sum opened: whatever happens
+//! after that record, a refusal included, there is no second answer.
+
+use crate::agreement::{Agreement, Attempt, CANARY_COEFFICIENTS, CANARY_POLY, KeyModel};
+use crate::hash::hash_fields;
+use crate::keys::{FleetSharedKey, HolderKey, KeyError, RobotId};
+use crate::ledger::{Budget, Weights};
+use crate::logs::{AnswerLog, Entry, Head, LogError};
+use crate::manifest::{Manifest, VerifiedManifest};
+use crate::noise::{Suspicion, check_noise};
+use crate::split::Split;
+use crate::sum::Sum;
+use core::fmt;
+use kernels::expand::{Domain, small};
+use kernels::{Backend, DecryptJob, Fault, Noise, Secret};
+use std::collections::BTreeSet;
+
+/// With what a key holder opens.
+#[derive(Clone, Copy, Debug)]
+pub enum Keys<'a> {
+    /// One-message keys.
+    Holder(&'a HolderKey),
+    /// The key that all robots share.
+    FleetShared(&'a FleetSharedKey),
+}
+
+/// How few robots a sum may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    min_clients: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { min_clients: Self::MIN_CLIENTS }
+    }
+}
+
+impl Policy {
+    /// What a policy asks for unless it is lowered.
+    pub const MIN_CLIENTS: u64 = 16;
+
+    /// Fewer robots than [`Policy::MIN_CLIENTS`]: whoever controls all but one of them reads that one. At least two.
+    #[must_use]
+    pub fn lowered_to(min_clients: u64) -> Self {
+        Self { min_clients: min_clients.max(2) }
+    }
+
+    /// More robots.
+    #[must_use]
+    pub fn raised_to(min_clients: u64) -> Self {
+        Self { min_clients: min_clients.max(Self::MIN_CLIENTS) }
+    }
+
+    /// The fewest robots of every released sum.
+    #[must_use]
+    pub fn min_clients(&self) -> u64 {
+        self.min_clients
+    }
+
+    /// Whether it asks for less than it should.
+    #[must_use]
+    pub fn is_lowered(&self) -> bool {
+        self.min_clients < Self::MIN_CLIENTS
+    }
+}
+
+/// One sum to open, and who is said to be in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// What it is about.
+    pub agreement: &'a Agreement,
+    /// The sum.
+    pub sum: &'a Sum,
+    /// Whose uploads it holds: all of them and no other.
+    pub manifests: &'a [VerifiedManifest],
+}
+
+/// An opened sum.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Digits of the sums of the values: one each, or two where `split` says so.
+    pub digits: Vec<u32>,
+    /// How two digits are one sum.
+    pub split: Option<Split>,
+    /// Of how many messages.
+    pub weights: Weights,
+}
+
+impl Opened {
+    /// The sums of the values.
+    #[must_use]
+    pub fn values(&self) -> Vec<u64> {
+        match self.split {
+            None => self.digits.iter().map(|&digit| digit.into()).collect(),
+            Some(split) => self.digits.as_chunks::<2>().0.iter().map(|&pair| split.join(pair)).collect(),
+        }
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opened({} digits of {} messages)", self.digits.len(), self.weights.messages)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    /// Nothing was asked.
+    Nothing,
+    /// Parts of different attempts.
+    MixedAttempts,
+    /// A sum or manifest of another round.
+    OtherRound,
+    /// A sum of fewer robots than the policy allows.
+    TooFew {
+        /// How many there are.
+        found: u64,
+        /// How many there must be.
+        needed: u64,
+    },
+    /// The sum says it holds another number of messages than there are manifests.
+    Count {
+        /// In the sum.
+        sum: u64,
+        /// Manifests.
+        manifests: u64,
+    },
+    /// A robot with two manifests.
+    Twice(RobotId),
+    /// The attempt was answered or closed.
+    Answered(Attempt),
+    /// The attempt before this one is neither answered nor closed.
+    Open(Attempt),
+    /// An update that an answered attempt holds.
+    UpdateAnswered(RobotId),
+    /// The log is not the one it was: an older copy was restored.
+    Restored,
+    /// A key does not fit.
+    Key(RobotId, KeyError),
+    /// The key, suite or round of these robots is wrong: leave them out.
+    Canary(Vec<RobotId>),
+    /// The sum does not open under the secrets of this set: the answer is used up.
+    Mismatch(Suspicion),
+    /// The log failed.
+    Log(LogError),
+    /// No backend did the work.
+    Backend(Fault),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("no sum was given"),
+            Self::MixedAttempts => f.write_str("the sums are of different attempts: ask for one attempt at a time"),
+            Self::OtherRound => f.write_str("a sum or a manifest is of another round"),
+            Self::TooFew { found, needed } => {
+                write!(f, "{found} robots where {needed} are needed: wait for more, or lower the policy where all can see it")
+            }
+            Self::Count { sum, manifests } => {
+                write!(f, "the sum holds {sum} messages, but there are {manifests} manifests: send those of the set, no more, no less")
+            }
+            Self::Twice(robot) => write!(f, "robot {} has two manifests", short(robot)),
+            Self::Answered(attempt) => write!(f, "attempt {} was answered or closed: open the next one", attempt.number),
+            Self::Open(attempt) => write!(f, "attempt {} is still open: close it first", attempt.number),
+            Self::UpdateAnswered(robot) => {
+                write!(f, "the update of robot {} was in an answered sum: it may not enter another", short(robot))
+            }
+            Self::Restored => f.write_str(
+                "the answer log lacks entries it once had: an older copy was restored. Restore the newest, or use new keys",
+            ),
+            Self::Key(robot, error) => write!(f, "robot {}: {error}", short(robot)),
+            Self::Canary(robots) => {
+                let names: Vec<_> = robots.iter().map(short).collect();
+                write!(f, "the canaries of robots {} do not open: leave them out of the sum", names.join(", "))
+            }
+            Self::Mismatch(suspicion) => write!(
+                f,
+                "{suspicion}: set, weights or words differ from the manifests. This attempt is used up; open the next one"
+            ),
+            Self::Log(error) => write!(f, "the answer log failed, so nothing was opened: {error}"),
+            Self::Backend(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+impl From<LogError> for Refusal {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Backend(fault)
+    }
+}
+
+fn short(robot: &RobotId) -> String {
+    robot.0[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Opens all sums of one attempt.
+///
+/// `witness` is where the log stood when last seen, kept outside the log's own store; with it a restored log is noticed.
+///
+/// # Errors
+/// [`Refusal`] says why not, and whether the attempt is used up.
+pub fn answer(
+    keys: Keys<'_>,
+    policy: Policy,
+    parts: &[Part<'_>],
+    log: &mut dyn AnswerLog,
+    witness: Option<Head>,
+    backend: &dyn Backend,
+) -> Result<Vec<Opened>, Refusal> {
+    let attempt = check_parts(policy, parts)?;
+    let entries = log.entries()?;
+    check_history(attempt, parts, &entries, witness)?;
+    let seeds = open_envelopes(keys, parts)?;
+    check_canaries(parts, &seeds, &entries, log, backend)?;
+    let manifests = || parts.iter().flat_map(|part| part.manifests);
+    let set = hash_fields("set", &[&manifests().flat_map(|m| m.manifest().message_id()).collect::<Vec<_>>()]);
+    let updates = manifests().map(|manifest| manifest.manifest().update().0).collect();
+    log.append(&Entry::Answered { attempt, set, updates })?;
+    parts.iter().zip(&seeds).map(|(part, seeds)| open(part, seeds, backend)).collect()
+}
+
+/// Records that an attempt gets no answer, so that the next may be opened.
+///
+/// # Errors
+/// [`Refusal`] if it was answered, or the log failed.
+pub fn close(attempt: Attempt, log: &mut dyn AnswerLog) -> Result<(), Refusal> {
+    if log.entries()?.iter().any(|entry| entry.settles() == Some(attempt)) {
+        return Err(Refusal::Answered(attempt));
+    }
+    Ok(log.append(&Entry::Closed { attempt })?)
+}
+
+/// What can be seen without any key.
+fn check_parts(policy: Policy, parts: &[Part<'_>]) -> Result<Attempt, Refusal> {
+    let attempt = parts.first().ok_or(Refusal::Nothing)?.agreement.attempt();
+    let mut robots = BTreeSet::new();
+    for part in parts {
+        if part.agreement.attempt() != attempt {
+            return Err(Refusal::MixedAttempts);
+        }
+        let context = part.agreement.context();
+        if part.sum.context() != context || part.manifests.iter().any(|m| m.manifest().context() != context) {
+            return Err(Refusal::OtherRound);
+        }
+        let (sum, manifests) = (part.sum.weights().messages, part.manifests.len() as u64);
+        if sum != manifests {
+            return Err(Refusal::Count { sum, manifests });
+        }
+        if manifests < policy.min_clients {
+            return Err(Refusal::TooFew { found: manifests, needed: policy.min_clients });
+        }
+        for manifest in part.manifests {
+            let robot = manifest.manifest().robot();
+            if !robots.insert(robot) {
+                return Err(Refusal::Twice(robot));
+            }
+        }
+    }
+    Ok(attempt)
+}
+
+/// What was answered before.
+fn check_history(
+    attempt: Attempt,
+    parts: &[Part<'_>],
+    entries: &[Entry],
+    witness: Option<Head>,
+) -> Result<(), Refusal> {
+    if let Some(witness) = witness {
+        let known = usize::try_from(witness.entries).ok().and_then(|count| entries.get(..count));
+        if known.map(Head::of) != Some(witness) {
+            return Err(Refusal::Restored);
+        }
+    }
+    let settled: BTreeSet<_> = entries.iter().filter_map(Entry::settles).map(|a| (a.round, a.number)).collect();
+    if settled.contains(&(attempt.round, attempt.number)) {
+        return Err(Refusal::Answered(attempt));
+    }
+    if let Some(before) = attempt.number.checked_sub(1)
+        && !settled.contains(&(attempt.round, before))
+    {
+        return Err(Refusal::Open(Attempt { number: before, ..attempt }));
+    }
+    let answered: BTreeSet<_> = entries.iter().flat_map(Entry::updates).collect();
+    for manifest in parts.iter().flat_map(|part| part.manifests) {
+        if answered.contains(&manifest.manifest().update().0) {
+            return Err(Refusal::UpdateAnswered(manifest.manifest().robot()));
+        }
+    }
+    Ok(())
+}
+
+type Seeds = Vec<Secret<[u8; 32]>>;
+
+/// The message seeds of every part's robots.
+fn open_envelopes(keys: Keys<'_>, parts: &[Part<'_>]) -> Result<Vec<Seeds>, Refusal> {
+    let one = |agreement: &Agreement, manifest: &Manifest| match (keys, agreement.keys()) {
+        (Keys::Holder(key), KeyModel::OneMessage(print)) if key.public().fingerprint() == print => {
+            let envelope = manifest.envelope().ok_or(KeyError::OtherModel)?;
+            key.open(agreement.context(), &manifest.robot(), envelope)
+        }
+        (Keys::FleetShared(key), _) => key.check(agreement).map(|()| key.seed(agreement.context(), &manifest.robot())),
+        (Keys::Holder(_), KeyModel::OneMessage(_)) => Err(KeyError::OtherKey),
+        (Keys::Holder(_), KeyModel::FleetShared(_)) => Err(KeyError::OtherModel),
+    };
+    let part = |part: &Part<'_>| {
+        let seeds = part.manifests.iter().map(|manifest| {
+            let manifest = manifest.manifest();
+            one(part.agreement, manifest).map_err(|error| Refusal::Key(manifest.robot(), error))
+        });
+        seeds.collect::<Result<Seeds, _>>()
+    };
+    parts.iter().map(part).collect()
+}
+
+/// Opens each canary that has no verdict yet, and records the verdict.
+fn check_canaries(
+    parts: &[Part<'_>],
+    seeds: &[Seeds],
+    entries: &[Entry],
+    log: &mut dyn AnswerLog,
+    backend: &dyn Backend,
+) -> Result<(), Refusal> {
+    let mut bad = Vec::new();
+    for (part, seeds) in parts.iter().zip(seeds) {
+        for (manifest, seed) in part.manifests.iter().zip(seeds) {
+            let manifest = manifest.manifest();
+            // The verdict is about these canary bytes: others under the same key were never judged, and never will be.
+            let message = manifest.message_id();
+            let canary = hash_fields("canary", &[manifest.canary()]);
+            let known = entries.iter().find_map(|entry| entry.verdict(&message));
+            let good = match known {
+                Some((judged, good)) => good && judged == canary,
+                None => {
+                    let good = canary_is_good(part.agreement, manifest, seed, backend)?;
+                    log.append(&Entry::Judged { attempt: part.agreement.attempt(), message, canary, good })?;
+                    good
+                }
+            };
+            if !good {
+                bad.push(manifest.robot());
+            }
+        }
+    }
+    if bad.is_empty() { Ok(()) } else { Err(Refusal::Canary(bad)) }
+}
+
+fn canary_is_good(
+    agreement: &Agreement,
+    manifest: &Manifest,
+    seed: &Secret<[u8; 32]>,
+    backend: &dyn Backend,
+) -> Result<bool, Fault> {
+    let (encoding, shape) = (agreement.encoding(), agreement.canary_shape());
+    let mut accumulator = vec![0; shape.accumulator_len()];
+    backend.sum(&shape, &[manifest.canary()], &mut accumulator)?;
+    let secret_sum = &secret_sum(encoding.ring().n(), core::slice::from_ref(seed));
+    let mut digits = vec![0; CANARY_COEFFICIENTS * encoding.digits_per_coefficient()];
+    let job = DecryptJob { encoding, a_seed: agreement.a_seed(), secret_sum, first_poly: CANARY_POLY };
+    let noise = backend.decrypt(&job, &accumulator, &mut digits)?;
+    let quiet = check_noise(&Budget::of(encoding), Weights::equal(1), &noise).is_ok();
+    Ok(quiet && digits.iter().all(|&digit| digit == 0))
+}
+
+fn open(part: &Part<'_>, seeds: &Seeds, backend: &dyn Backend) -> Result<Opened, Refusal> {
+    let (agreement, weights) = (part.agreement, part.sum.weights());
+    let secret_sum = &secret_sum(agreement.encoding().ring().n(), seeds);
+    let job = DecryptJob { encoding: agreement.encoding(), a_seed: agreement.a_seed(), secret_sum, first_poly: 0 };
+    let mut digits = vec![0; agreement.digits()];
+    let noise: Noise = backend.decrypt(&job, part.sum.accumulator(), &mut digits)?;
+    check_noise(agreement.ledger().budget(), weights, &noise).map_err(Refusal::Mismatch)?;
+    Ok(Opened { digits, split: agreement.layout().split, weights })
+}
+
+/// `S`: the sum of the messages' secrets. At most 10,000 of magnitude 32, so an `i32` holds it.
+fn secret_sum(n: usize, seeds: &[Secret<[u8; 32]>]) -> Secret<Vec<i32>> {
+    let (mut sum, mut one) = (Secret::new(vec![0; n]), Secret::new(vec![0; n]));
+    for seed in seeds {
+        small(seed.expose(), Domain::S, 0, one.expose_mut());
+        sum.expose_mut().iter_mut().zip(one.expose()).for_each(|(sum, s)| *sum += s);
+    }
+    sum
+}

@@ -1,0 +1,289 @@
+//! One-message keys, sealed to the key holder by X25519 and ML-KEM-768 together; and the fleet-shared key.
+//!
+//! A message key encrypts once: it is taken by value, and its use is marked durably first (see [`crate::SealLog`]).
+
+use crate::agreement::{Agreement, KeyModel};
+use crate::context::Context;
+use crate::hash::{hash_fields, hash_secret_fields};
+use core::fmt;
+use kernels::Secret;
+use ml_kem::kem::{Decapsulate, Encapsulate};
+use ml_kem::{Generate, KeyExport, ml_kem_768};
+use rand_core::CryptoRng;
+use x25519_dalek::{PublicKey, StaticSecret};
+
+/// Bytes of a sealed key: an X25519 public key and an ML-KEM-768 ciphertext.
+pub const ENVELOPE_LEN: usize = 32 + ML_KEM_CIPHERTEXT_LEN;
+const ML_KEM_CIPHERTEXT_LEN: usize = 1088;
+/// Bytes of a key holder's public key: X25519's, then ML-KEM-768's.
+pub const HOLDER_PUBLIC_LEN: usize = 32 + 1184;
+
+/// Names a robot: the fingerprint of its long-lived identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RobotId(pub [u8; 32]);
+
+/// Why a key is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyError {
+    /// Bytes that are no public key.
+    Malformed,
+    /// Another key than the one the round names.
+    OtherKey,
+    /// The round uses the other key model.
+    OtherModel,
+    /// An envelope whose X25519 point is of low order: nobody honest sends one.
+    WeakEnvelope,
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "these bytes are no public key of a key holder; fetch it again",
+            Self::OtherKey => "the round names another key: pin the key holder's key, and never take it from a server",
+            Self::OtherModel => "the round uses the other key model",
+            Self::WeakEnvelope => "the sealed key is of low order; refuse this robot",
+        })
+    }
+}
+
+impl core::error::Error for KeyError {}
+
+/// The key holder's secret key. One per round where the store allows: erased before the answer, it cannot be stolen later.
+pub struct HolderKey {
+    x25519: StaticSecret,
+    ml_kem: ml_kem_768::DecapsulationKey,
+}
+
+/// The key holder's public key. Robots must have it from a source they trust, never from the server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HolderPublic {
+    x25519: PublicKey,
+    ml_kem: ml_kem_768::EncapsulationKey,
+}
+
+/// A sealed message key, as it travels. Public.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Envelope([u8; ENVELOPE_LEN]);
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Envelope")
+    }
+}
+
+impl Envelope {
+    /// From an upload or a manifest.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; ENVELOPE_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// As it travels.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; ENVELOPE_LEN] {
+        &self.0
+    }
+
+    fn split(&self) -> (&[u8; 32], &[u8; ML_KEM_CIPHERTEXT_LEN]) {
+        let (x25519, ml_kem) = self.0.split_first_chunk().expect("ENVELOPE_LEN is past 32");
+        (x25519, ml_kem.try_into().expect("ENVELOPE_LEN is the sum"))
+    }
+}
+
+impl HolderKey {
+    /// A new key.
+    #[must_use]
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        let x25519 = StaticSecret::random_from_rng(rng);
+        Self { x25519, ml_kem: ml_kem_768::DecapsulationKey::generate_from_rng(rng) }
+    }
+
+    /// Its public half.
+    #[must_use]
+    pub fn public(&self) -> HolderPublic {
+        HolderPublic { x25519: PublicKey::from(&self.x25519), ml_kem: self.ml_kem.encapsulation_key().clone() }
+    }
+
+    /// The seed of the message key in an envelope.
+    pub(crate) fn open(
+        &self,
+        context: &Context,
+        robot: &RobotId,
+        envelope: &Envelope,
+    ) -> Result<Secret<[u8; 32]>, KeyError> {
+        let (x25519, ml_kem) = envelope.split();
+        let classical = self.x25519.diffie_hellman(&PublicKey::from(*x25519));
+        if !classical.was_contributory() {
+            return Err(KeyError::WeakEnvelope);
+        }
+        let quantum = Secret::new(self.ml_kem.decapsulate(&(*ml_kem).into()));
+        Ok(message_seed(context, classical.as_bytes(), quantum.expose(), envelope, robot))
+    }
+}
+
+impl fmt::Debug for HolderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HolderKey")
+    }
+}
+
+impl HolderPublic {
+    /// From bytes that a trusted source gave.
+    ///
+    /// # Errors
+    /// [`KeyError::Malformed`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        let (x25519, ml_kem) = bytes.split_first_chunk::<32>().ok_or(KeyError::Malformed)?;
+        let ml_kem = ml_kem.try_into().map_err(|_| KeyError::Malformed)?;
+        let ml_kem = ml_kem_768::EncapsulationKey::new(&ml_kem).map_err(|_| KeyError::Malformed)?;
+        Ok(Self { x25519: PublicKey::from(*x25519), ml_kem })
+    }
+
+    /// As it is published: [`HOLDER_PUBLIC_LEN`] bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [self.x25519.as_bytes().as_slice(), self.ml_kem.to_bytes().as_slice()].concat()
+    }
+
+    /// What robots pin and rounds name.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        hash_fields("holder", &[&self.to_bytes()])
+    }
+
+    /// The key model that names this key.
+    #[must_use]
+    pub fn model(&self) -> KeyModel {
+        KeyModel::OneMessage(self.fingerprint())
+    }
+}
+
+impl fmt::Debug for HolderPublic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let print = self.fingerprint();
+        write!(f, "HolderPublic({:02x}{:02x}{:02x}{:02x}..)", print[0], print[1], print[2], print[3])
+    }
+}
+
+/// A key for one message of one robot in one sum. Not `Clone`: it encrypts once.
+pub struct MessageKey {
+    pub(crate) seed: Secret<[u8; 32]>,
+    pub(crate) envelope: Option<Envelope>,
+    pub(crate) context: Context,
+    pub(crate) robot: RobotId,
+}
+
+impl MessageKey {
+    /// A fresh key, sealed to the round's key holder.
+    ///
+    /// # Errors
+    /// [`KeyError`] if `holder` is not the key that the agreement names.
+    pub fn new(
+        agreement: &Agreement,
+        robot: RobotId,
+        holder: &HolderPublic,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, KeyError> {
+        match agreement.keys() {
+            KeyModel::OneMessage(print) if print == holder.fingerprint() => {}
+            KeyModel::OneMessage(_) => return Err(KeyError::OtherKey),
+            KeyModel::FleetShared(_) => return Err(KeyError::OtherModel),
+        }
+        let ephemeral = StaticSecret::random_from_rng(rng);
+        let classical = ephemeral.diffie_hellman(&holder.x25519);
+        if !classical.was_contributory() {
+            return Err(KeyError::Malformed);
+        }
+        let (ciphertext, quantum) = holder.ml_kem.encapsulate_with_rng(rng);
+        let quantum = Secret::new(quantum);
+        let mut bytes = [0; ENVELOPE_LEN];
+        bytes[..32].copy_from_slice(PublicKey::from(&ephemeral).as_bytes());
+        bytes[32..].copy_from_slice(&ciphertext);
+        let (envelope, context) = (Envelope(bytes), *agreement.context());
+        let seed = message_seed(&context, classical.as_bytes(), quantum.expose(), &envelope, &robot);
+        Ok(Self { seed, envelope: Some(envelope), context, robot })
+    }
+
+    /// Names the message: whoever marks this name used cannot use the key again.
+    #[must_use]
+    pub fn message_id(&self) -> [u8; 32] {
+        let envelope = self.envelope.as_ref().map_or(&[][..], |envelope| envelope.bytes());
+        hash_fields("message id", &[self.context.bytes(), &self.robot.0, envelope])
+    }
+}
+
+impl fmt::Debug for MessageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MessageKey")
+    }
+}
+
+/// One long-lived key in every robot and at whoever decrypts.
+///
+/// **Every robot can read every other robot's update, and one stolen robot opens all that was ever sent.** It is here
+/// because small fleets under one owner ask for it. The server still learns nothing. Prefer [`HolderKey`].
+#[derive(Debug)]
+pub struct FleetSharedKey(Secret<[u8; 32]>);
+
+impl FleetSharedKey {
+    /// A new key.
+    #[must_use]
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        let mut key = Secret::new([0; 32]);
+        rng.fill_bytes(key.expose_mut());
+        Self(key)
+    }
+
+    /// A key from the fleet's store.
+    #[must_use]
+    pub fn from_secret(key: Secret<[u8; 32]>) -> Self {
+        Self(key)
+    }
+
+    /// What rounds name.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        hash_fields("fleet-shared fingerprint", &[self.0.expose()])
+    }
+
+    /// The key model that names this key.
+    #[must_use]
+    pub fn model(&self) -> KeyModel {
+        KeyModel::FleetShared(self.fingerprint())
+    }
+
+    /// This robot's key for its one message in this sum. The same each time: only the robot's [`crate::SealLog`] keeps it
+    /// from encrypting twice.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the agreement names another key.
+    pub fn message_key(&self, agreement: &Agreement, robot: RobotId) -> Result<MessageKey, KeyError> {
+        self.check(agreement)?;
+        let context = *agreement.context();
+        Ok(MessageKey { seed: self.seed(&context, &robot), envelope: None, context, robot })
+    }
+
+    pub(crate) fn check(&self, agreement: &Agreement) -> Result<(), KeyError> {
+        match agreement.keys() {
+            KeyModel::FleetShared(print) if print == self.fingerprint() => Ok(()),
+            KeyModel::FleetShared(_) => Err(KeyError::OtherKey),
+            KeyModel::OneMessage(_) => Err(KeyError::OtherModel),
+        }
+    }
+
+    pub(crate) fn seed(&self, context: &Context, robot: &RobotId) -> Secret<[u8; 32]> {
+        hash_secret_fields("fleet-shared message", &[context.bytes(), self.0.expose(), &robot.0])
+    }
+}
+
+/// Binds everything that makes the message this one: another round, robot or envelope gives another seed.
+fn message_seed(
+    context: &Context,
+    classical: &[u8; 32],
+    quantum: &[u8],
+    envelope: &Envelope,
+    robot: &RobotId,
+) -> Secret<[u8; 32]> {
+    let (x25519, ml_kem) = envelope.split();
+    hash_secret_fields("message", &[context.bytes(), classical, quantum, x25519, ml_kem, &robot.0])
+}

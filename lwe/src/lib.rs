@@ -1,0 +1,57 @@
+//! Parameters, keys, the noise ledger and the wire format of TensorGuard's additive encryption.
+//!
+//! Values here are integers; `folding` turns floats into them. An [`Agreement`] is what all parties of one sum share. A robot
+//! makes a [`MessageKey`] and [`encrypt`](Agreement::encrypt)s; a server [`read`](Ciphertext::read)s uploads and adds them to a
+//! [`Sum`]; the key holder [`answer`]s, once per attempt, for the set of robots whose manifests it verified.
+//!
+//! # Key models
+//! * **One-message keys** ([`HolderKey`], the default). Each message has its own small secret, derived from a seed that is
+//!   sealed to the key holder. The server learns nothing. The key holder alone sees only what it answers. **The key holder
+//!   and the server together can read any update**: only a committee removes that, and there is none yet.
+//! * **A fleet-shared key** ([`FleetSharedKey`]): **every robot can read every other's update**, and one stolen robot opens
+//!   all that was ever sent under the key. Never the default.
+//!
+//! # What the types keep from happening
+//! | Rule | Kept by |
+//! |---|---|
+//! | a key encrypts once | [`MessageKey`] and [`Pads`] are taken by value; the [`SealLog`] is marked first |
+//! | an update enters one round | [`UpdateId`] in the [`SealLog`] and in the [`AnswerLog`] |
+//! | one answer per attempt | [`answer`] appends to the [`AnswerLog`] before it opens anything |
+//! | enough enrolled robots | [`Policy`], and [`VerifiedManifest`], which only a [`Verifier`] makes |
+//! | `a` is not the server's choice | [`Agreement`] computes its [`Context`], and `a` from that |
+//! | one weight per sum | the class is in the [`Context`]; [`Sum`] refuses another context |
+#![forbid(unsafe_code)]
+
+mod agreement;
+mod answer;
+mod context;
+mod hash;
+mod keys;
+mod ledger;
+mod logs;
+mod manifest;
+mod message;
+mod noise;
+mod params;
+mod split;
+mod sum;
+mod wire;
+
+pub use agreement::{
+    Agreement, AgreementError, Attempt, CANARY_COEFFICIENTS, CANARY_POLY, KeyModel, MOST_MESSAGES, MOST_VALUE_BITS,
+    Terms,
+};
+pub use answer::{Keys, Opened, Part, Policy, Refusal, answer, close};
+pub use context::{Context, ContextFields, VERSION, model_hash};
+pub use keys::{
+    ENVELOPE_LEN, Envelope, FleetSharedKey, HOLDER_PUBLIC_LEN, HolderKey, HolderPublic, KeyError, MessageKey, RobotId,
+};
+pub use ledger::{Budget, Layout, Ledger, Overflow, Weights, smallest};
+pub use logs::{AnswerLog, Created, Entry, ForgetfulLog, Head, LogError, SealLog};
+pub use manifest::{CHUNK_LEN, Manifest, NotVerified, VerifiedManifest, Verifier, merkle_root};
+pub use message::{Pads, SealError, UpdateId, Upload, Values};
+pub use noise::Suspicion;
+pub use params::{Estimate, INSECURE, LEAST_SECURITY, Params, ParamsError};
+pub use split::Split;
+pub use sum::{AddError, StoredSumError, Sum};
+pub use wire::{Ciphertext, HEADER_LEN, Kind, Malformed};

@@ -1,0 +1,272 @@
+//! A robot's side: values to an upload, at once or with pads made ahead.
+
+use crate::agreement::{Agreement, CANARY_COEFFICIENTS, CANARY_POLY};
+use crate::context::Context;
+use crate::hash::hash_fields;
+use crate::keys::{Envelope, MessageKey, RobotId};
+use crate::logs::{Created, LogError, SealLog};
+use crate::manifest::Manifest;
+use crate::wire::{self, Kind};
+use core::fmt;
+use kernels::{Backend, EncryptJob, Fault, PadJob, SealJob, Secret};
+
+/// Names an update, whatever it is encrypted for: a hash of it, or the number of the training run that made it. An update
+/// is sealed for one round only, because two sums that differ in one robot show that robot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UpdateId(pub [u8; 32]);
+
+/// Why nothing was encrypted. No byte of the message left this function, and the key is gone.
+#[derive(Debug)]
+pub enum SealError {
+    /// The key or pad belongs to another round.
+    OtherRound,
+    /// This key has encrypted before: a restart, a restore or a copy of the process.
+    KeyUsed,
+    /// The update was sealed for another round.
+    UpdateUsed,
+    /// The log could not promise to remember.
+    Log(LogError),
+    /// No backend did the work.
+    Backend(Fault),
+}
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherRound => f.write_str("the key or pad was made for another round: make one for this round"),
+            Self::KeyUsed => f.write_str(
+                "this key has encrypted a message: send the stored upload again, or start over with a new key",
+            ),
+            Self::UpdateUsed => f.write_str("this update was sealed for another round: train a new one for this round"),
+            Self::Log(error) => write!(f, "the seal log failed, so nothing was sealed: {error}"),
+            Self::Backend(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SealError {}
+
+impl From<Fault> for SealError {
+    fn from(fault: Fault) -> Self {
+        Self::Backend(fault)
+    }
+}
+
+impl From<LogError> for SealError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+/// What a robot sends.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Upload {
+    bytes: Vec<u8>,
+    context: Context,
+    robot: RobotId,
+    update: UpdateId,
+    envelope: Option<Envelope>,
+    canary_len: usize,
+}
+
+impl Upload {
+    /// The bytes, as [`crate::Ciphertext::read`] takes them. To be kept until the server has them: they cannot be made again.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes alone.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// What the robot signs about it.
+    #[must_use]
+    pub fn manifest(&self) -> Manifest {
+        let start = self.bytes.len() - self.body_and_canary().len();
+        Manifest::new(
+            self.context,
+            self.robot,
+            self.update,
+            self.envelope,
+            self.bytes[start..start + self.canary_len].to_vec(),
+            self.body_and_canary(),
+        )
+    }
+
+    fn body_and_canary(&self) -> &[u8] {
+        let envelope = self.envelope.as_ref().map_or(0, |envelope| envelope.bytes().len());
+        &self.bytes[wire::HEADER_LEN + envelope..]
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upload({} bytes, {:?})", self.bytes.len(), self.context)
+    }
+}
+
+/// Where the values of a message come from: called for consecutive stretches, from the first value on, with a buffer to
+/// fill. Values are below 2^`value_bits`.
+pub trait Values {
+    /// Writes values `start .. start + out.len()`.
+    fn fill(&mut self, start: usize, out: &mut [u32]);
+}
+
+impl Values for &[u32] {
+    fn fill(&mut self, start: usize, out: &mut [u32]) {
+        out.copy_from_slice(&self[start..start + out.len()]);
+    }
+}
+
+/// The message-independent half of a ciphertext, made ahead. In memory only; erased when dropped; used up by sealing.
+pub struct Pads {
+    key: MessageKey,
+    residues: Secret<Vec<u32>>,
+    canary: Vec<u8>,
+}
+
+impl fmt::Debug for Pads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pads")
+    }
+}
+
+/// Digits handed to a backend at a time: enough for every thread, little enough for the cache.
+const BLOCK_DIGITS: usize = 3 << 17;
+
+impl Agreement {
+    /// Encrypts a message. The key's and the update's use are marked in `log` before anything is sealed.
+    ///
+    /// # Errors
+    /// [`SealError`] says why not.
+    pub fn encrypt(
+        &self,
+        key: MessageKey,
+        update: UpdateId,
+        values: &mut impl Values,
+        log: &mut dyn SealLog,
+        backend: &dyn Backend,
+    ) -> Result<Upload, SealError> {
+        self.mark(&key, update, log)?;
+        let canary = self.canary(&key, backend)?;
+        self.upload(key, update, &canary, values, |first_poly, key, values, out| {
+            let job =
+                EncryptJob { encoding: self.encoding(), a_seed: self.a_seed(), message_seed: &key.seed, first_poly };
+            backend.encrypt(&job, values, out)
+        })
+    }
+
+    /// Makes the half of a ciphertext that does not depend on the message, while there is time.
+    ///
+    /// # Errors
+    /// [`SealError`] says why not.
+    pub fn prepare(&self, key: MessageKey, backend: &dyn Backend) -> Result<Pads, SealError> {
+        if key.context != *self.context() {
+            return Err(SealError::OtherRound);
+        }
+        let mut residues = Secret::new(vec![0; self.encoding().pad_len(self.digits())]);
+        let job =
+            PadJob { ring: self.encoding().ring(), a_seed: self.a_seed(), message_seed: &key.seed, first_poly: 0 };
+        backend.pad(&job, residues.expose_mut())?;
+        let canary = self.canary(&key, backend)?;
+        Ok(Pads { key, residues, canary })
+    }
+
+    /// Encrypts a message with pads made ahead.
+    ///
+    /// # Errors
+    /// [`SealError`] says why not.
+    pub fn seal(
+        &self,
+        pads: Pads,
+        update: UpdateId,
+        values: &mut impl Values,
+        log: &mut dyn SealLog,
+        backend: &dyn Backend,
+    ) -> Result<Upload, SealError> {
+        let Pads { key, mut residues, canary } = pads;
+        self.mark(&key, update, log)?;
+        let mut rest = residues.expose_mut().as_mut_slice();
+        self.upload(key, update, &canary, values, |_, _, values, out| {
+            let pad;
+            (pad, rest) = core::mem::take(&mut rest).split_at_mut(self.encoding().pad_len(values.len()));
+            backend.seal(&SealJob { encoding: self.encoding() }, pad, values, out)
+        })
+    }
+
+    fn mark(&self, key: &MessageKey, update: UpdateId, log: &mut dyn SealLog) -> Result<(), SealError> {
+        if key.context != *self.context() {
+            return Err(SealError::OtherRound);
+        }
+        // The update first: a key that was never used can be made again, an update cannot.
+        let round = self.attempt().round;
+        match log.create(&hash_fields("update mark", &[&update.0]), &round)? {
+            Created::New => {}
+            // Another attempt at the same round: the key holder answers only one.
+            Created::Exists(bound) if bound == round => {}
+            Created::Exists(_) => return Err(SealError::UpdateUsed),
+        }
+        match log.create(&key.message_id(), &update.0)? {
+            Created::New => Ok(()),
+            Created::Exists(_) => Err(SealError::KeyUsed),
+        }
+    }
+
+    fn canary(&self, key: &MessageKey, backend: &dyn Backend) -> Result<Vec<u8>, Fault> {
+        let mut out = vec![0; self.canary_shape().packed_len()];
+        let zeros = vec![0; CANARY_COEFFICIENTS * self.encoding().digits_per_coefficient()];
+        let job = EncryptJob {
+            encoding: self.encoding(),
+            a_seed: self.a_seed(),
+            message_seed: &key.seed,
+            first_poly: CANARY_POLY,
+        };
+        backend.encrypt(&job, &zeros, &mut out)?;
+        Ok(out)
+    }
+
+    fn upload(
+        &self,
+        key: MessageKey,
+        update: UpdateId,
+        canary: &[u8],
+        values: &mut impl Values,
+        mut seal: impl FnMut(u32, &MessageKey, &[u32], &mut [u8]) -> Result<(), Fault>,
+    ) -> Result<Upload, SealError> {
+        let mut bytes = vec![0; self.upload_len()];
+        let (head, body) = bytes.split_at_mut(self.overhead_len());
+        let (header, head) = head.split_at_mut(wire::HEADER_LEN);
+        let (envelope, canary_out) = head.split_at_mut(self.envelope_len());
+        header.copy_from_slice(&wire::header(Kind::Upload, self.context()));
+        if let Some(sealed) = &key.envelope {
+            envelope.copy_from_slice(sealed.bytes());
+        }
+        canary_out.copy_from_slice(canary);
+
+        let (encoding, layout) = (self.encoding(), self.layout());
+        let per_poly = encoding.ring().n() * encoding.digits_per_coefficient();
+        let polys = (BLOCK_DIGITS / per_poly).max(1);
+        let mut block = Secret::new(vec![0; (polys * per_poly).min(self.digits())]);
+        let mut unsplit = Secret::new(vec![0; if layout.split.is_some() { block.expose().len() / 2 } else { 0 }]);
+        for (index, out) in body.chunks_mut(encoding.packed_len(polys * per_poly)).enumerate() {
+            let start = index * polys * per_poly;
+            let count = (self.digits() - start).min(polys * per_poly);
+            let block = &mut block.expose_mut()[..count];
+            match layout.split {
+                None => values.fill(start, block),
+                Some(split) => {
+                    let unsplit = &mut unsplit.expose_mut()[..count / 2];
+                    values.fill(start / 2, unsplit);
+                    split.split(unsplit, block);
+                }
+            }
+            // Below 2^32 - 1: a message has at most 2^32 digits.
+            seal((index * polys) as u32, &key, block, out)?;
+        }
+        let (context, robot) = (*self.context(), key.robot);
+        Ok(Upload { bytes, context, robot, update, envelope: key.envelope, canary_len: canary.len() })
+    }
+}

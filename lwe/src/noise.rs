@@ -1,0 +1,49 @@
+//! Whether the noise of an opened sum is that of an honest one.
+
+use crate::ledger::{Budget, Weights};
+use core::fmt;
+use kernels::Noise;
+
+/// What is wrong with the noise. Figures are not shown to whoever asked: they would tell about the sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// Coefficients beyond every honest sum's.
+    Values,
+    /// The root mean square is too large.
+    Spread,
+    /// One coefficient's noise is too large.
+    Peak,
+}
+
+impl fmt::Display for Suspicion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Values => "the sum holds values that no honest sum has",
+            Self::Spread => "the sum's noise is larger than that of this set",
+            Self::Peak => "a word of the sum is further off than honest noise reaches",
+        })
+    }
+}
+
+/// Compares noise with theory. With `V' = V + 1/3` (the roundings of the key's words and of the step) and N coefficients,
+/// an honest sum fails with probability about 2^-40: the mean of N squares stays below `V' (1 + 2 sqrt(28/N) + 56/N)` (Laurent and
+/// Massart's bound at 28 nats), and the largest of N below `sqrt(2 V' ln(N 2^41)) + 1`.
+pub(crate) fn check_noise(budget: &Budget, weights: Weights, noise: &Noise) -> Result<(), Suspicion> {
+    if noise.refused > 0 {
+        return Err(Suspicion::Values);
+    }
+    if noise.coefficients == 0 {
+        return Ok(());
+    }
+    let n = noise.coefficients as f64;
+    let (variance, lean) = (budget.variance(weights) + 1.0 / 3.0, budget.lean(weights));
+    let mean_square = noise.sum_squares as f64 / n;
+    if mean_square > variance * (1.0 + 2.0 * (28.0 / n).sqrt() + 56.0 / n) + lean * lean {
+        return Err(Suspicion::Spread);
+    }
+    let peak = (2.0 * variance * (n.ln() + 41.0 * core::f64::consts::LN_2)).sqrt() + 1.0 + lean;
+    if noise.max_abs as f64 > peak.min(budget.step / 2.0 + 1.0) {
+        return Err(Suspicion::Peak);
+    }
+    Ok(())
+}
