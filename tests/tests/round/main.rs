@@ -1,0 +1,7 @@
+//! A round from end to end: what comes out, and what each rule keeps from happening.
+
+mod bytes;
+mod fleet;
+mod means;
+mod rules;
+mod variants;
