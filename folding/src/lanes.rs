@@ -162,7 +162,7 @@ impl Grid {
 /// How values between two levels are rounded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Dither {
-    /// To the nearest level, a tie upwards.
+    /// To the nearest level, a tie to the even one.
     Nearest,
     /// Up with the probability of the fraction: right on average. The key only has to be fair, not secret.
     Stochastic([u32; 2]),
@@ -234,10 +234,12 @@ fn level(x: f32, clip: f32, scale: f64, zero: f64) -> f64 {
     f64::from(x) * scale + zero
 }
 
-/// From 0 to below 2^25, so an `i32` holds it; and conversions to `i32` are one instruction where those to `u32` are not.
+/// The nearest integer, a tie to the even one, of something from -0.5 to below 2^25: added to this, a float has no bits left
+/// for a fraction, and its lowest bits are the integer.
 #[inline(always)]
-fn floor(level: f64) -> u32 {
-    level as i32 as u32
+fn nearest(level: f64) -> u32 {
+    const INTEGERS: f64 = 6_755_399_441_055_744.0;
+    (level + INTEGERS).to_bits() as u32
 }
 
 struct Nearest<'a> {
@@ -254,7 +256,7 @@ impl pulp::NullaryFnOnce for Nearest<'_> {
     #[inline(always)]
     fn call(self) {
         for (out, &x) in self.out.iter_mut().zip(self.floats) {
-            *out = floor(level(x, self.clip, self.scale, self.zero) + 0.5);
+            *out = nearest(level(x, self.clip, self.scale, self.zero));
         }
     }
 }
@@ -275,8 +277,8 @@ impl pulp::NullaryFnOnce for Stochastic<'_> {
     #[inline(always)]
     fn call(self) {
         for (index, (out, &x)) in (self.first..).zip(self.out.iter_mut().zip(self.floats)) {
-            let fraction = f64::from(fair(index, self.key)) / 4_294_967_296.0;
-            *out = floor(level(x, self.clip, self.scale, self.zero) + fraction);
+            let fraction = f64::from(fair(index, self.key)) / 4_294_967_296.0 - 0.5;
+            *out = nearest(level(x, self.clip, self.scale, self.zero) + fraction);
         }
     }
 }

@@ -382,6 +382,10 @@ fn open(part: &Part<'_>, seeds: &Seeds, backend: &dyn Backend) -> Result<Opened,
     let mut digits = vec![0; agreement.digits()];
     let noise: Noise = backend.decrypt(&job, part.sum.accumulator(), &mut digits)?;
     check_noise(agreement.ledger().budget(), weights, &noise).map_err(Refusal::Mismatch)?;
+    let behind = digits.split_off(agreement.layout().digits(agreement.length()));
+    if behind.iter().any(|&digit| digit != 0) {
+        return Err(Refusal::Mismatch(Suspicion::Values));
+    }
     Ok(Opened { digits, split: agreement.layout().split, weights })
 }
 

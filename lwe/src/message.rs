@@ -251,16 +251,20 @@ impl Agreement {
         let polys = (BLOCK_DIGITS / per_poly).max(1);
         let mut block = Secret::new(vec![0; (polys * per_poly).min(self.digits())]);
         let mut unsplit = Secret::new(vec![0; if layout.split.is_some() { block.expose().len() / 2 } else { 0 }]);
+        let all = layout.digits(self.length());
         for (index, out) in body.chunks_mut(encoding.packed_len(polys * per_poly)).enumerate() {
             let start = index * polys * per_poly;
             let count = (self.digits() - start).min(polys * per_poly);
             let block = &mut block.expose_mut()[..count];
+            // Behind the values, zeros.
+            let (filled, behind) = block.split_at_mut(count.min(all - start));
+            behind.fill(0);
             match layout.split {
-                None => values.fill(start, block),
+                None => values.fill(start, filled),
                 Some(split) => {
-                    let unsplit = &mut unsplit.expose_mut()[..count / 2];
+                    let unsplit = &mut unsplit.expose_mut()[..filled.len() / 2];
                     values.fill(start / 2, unsplit);
-                    split.split(unsplit, block);
+                    split.split(unsplit, filled);
                 }
             }
             // Below 2^32 - 1: a message has at most 2^32 digits.

@@ -36,8 +36,8 @@ fn a_small_update_stays_small() {
 #[test]
 fn uploads_that_are_wrong_say_what_is_wrong() {
     let mut fleet = Fleet::new();
-    let round = Round::new(&fleet.terms(10, 5)).unwrap();
-    let other = Round::new(&RoundTerms { attempt: 1, ..fleet.terms(10, 5) }).unwrap();
+    let round = Round::new(&fleet.terms(1001, 5)).unwrap();
+    let other = Round::new(&RoundTerms { attempt: 1, ..fleet.terms(1001, 5) }).unwrap();
     let (uploads, _) = fleet.uploads(&round, 1);
     let bytes = uploads[0].bytes();
     let read = |bytes: &[u8]| round.read(bytes).map(|_| ());

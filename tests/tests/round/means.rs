@@ -12,7 +12,7 @@ use rand::rngs::ChaCha20Rng;
 /// The mean that the grid allows, in integers and one division.
 fn mean_on_grid(bits: u32, clip: f64, updates: &[Vec<f32>]) -> Vec<f32> {
     let zero = f64::from((1u32 << (bits - 1)) - 1);
-    let level = |x: f32| (f64::from(x) * (zero / clip) + zero + 0.5).floor();
+    let level = |x: f32| (f64::from(x) * (zero / clip) + zero).round_ties_even();
     let sum = |index: usize| updates.iter().map(|update| level(update[index])).sum::<f64>();
     let (count, step) = (updates.len() as f64, clip / zero);
     (0..updates[0].len()).map(|index| ((sum(index) - count * zero) * (step / count)) as f32).collect()

@@ -350,6 +350,21 @@ fn adding_one_upload_twice_does_not_open() {
 // ---- What the noise and the canary show --------------------------------------------------------------------------
 
 #[test]
+fn another_set_does_not_open_however_short_the_message() {
+    for length in [1, 5, 300] {
+        let mut fleet = Fleet::new();
+        for number in 0..20 {
+            let round = Round::new(&RoundTerms { round: number, ..fleet.terms(length, 4) }).unwrap();
+            let values = fleet.values(length);
+            let uploads = [0, 1, 2].map(|robot| fleet.upload(&round, robot, number as u8, &values));
+            let wrong_set = fleet.sum(&round, &uploads[..2]);
+            let refused = fleet.open(&round, &wrong_set, &verified(&uploads)[1..]);
+            assert!(matches!(refused, Err(Refusal::Mismatch(_))), "{length} values: {refused:?}");
+        }
+    }
+}
+
+#[test]
 fn another_set_or_changed_words_do_not_open() {
     let mut fleet = Fleet::new();
     let length = 30_000;
