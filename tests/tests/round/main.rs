@@ -3,5 +3,6 @@
 mod bytes;
 mod fleet;
 mod means;
+mod pages;
 mod rules;
 mod variants;
