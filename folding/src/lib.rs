@@ -3,6 +3,47 @@
 //! A [`Round`] is what all parties agree on. A robot [`encrypt`](Round::encrypt)s its [`Update`]; the server
 //! [`take`](Round::take)s uploads into a [`Sum`](lwe::Sum) without any key; the key holder [`open`](Round::open)s the [`Mean`], once,
 //! for enough robots whose manifests it has verified. `examples/round.rs` is the whole of it.
+//!
+//! A round explains what it chose:
+//!
+//! ```
+//! use tensorguard_folding::{Round, RoundTerms, lwe::KeyModel};
+//! let key_holder = KeyModel::OneMessage([7; 32]); // the fingerprint that robots pin
+//! let round = Round::new(&RoundTerms::new(2_500_000, 100, 0.5, key_holder))?;
+//! assert_eq!(round.agreement().upload_len(), 5_209_874); // fp32 has 10,000,000
+//! println!("{}", round.explain());
+//! # Ok::<(), tensorguard_folding::RoundError>(())
+//! ```
+//!
+//! A robot encrypts once, and says what of its update was out of range:
+//!
+//! ```
+//! use tensorguard_folding::lwe::{ForgetfulLog, HolderKey, MessageKey, RobotId, UpdateId};
+//! use tensorguard_folding::{Round, RoundTerms, Update};
+//! # use rand::SeedableRng;
+//! # let mut rng = rand::rngs::ChaCha20Rng::from_seed([1; 32]);
+//! let holder = HolderKey::generate(&mut rng);
+//! let round = Round::new(&RoundTerms::new(4, 100, 1.0, holder.public().model()))?;
+//! let key = MessageKey::new(round.agreement(), RobotId([1; 32]), &holder.public(), &mut rng)?;
+//! let update = Update::new(UpdateId([2; 32]), &[0.25f32, -0.5, 3.0, f32::NAN][..]).clipping();
+//! let backend = kernels::cpu::Cpu::best(1);
+//! let (upload, out_of_range) = round.encrypt(key, update, &mut ForgetfulLog::default(), &backend)?;
+//! assert_eq!((out_of_range.clipped, out_of_range.not_a_number), (1, 1));
+//! assert_eq!(upload.bytes().len(), round.agreement().upload_len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The server looks before it adds; what it refuses leaves the sum as it was:
+//!
+//! ```
+//! use tensorguard_folding::{Round, RoundTerms, TakeError, lwe::{KeyModel, Malformed}};
+//! let round = Round::new(&RoundTerms::new(4, 100, 1.0, KeyModel::OneMessage([7; 32])))?;
+//! let mut sum = round.sum();
+//! let refused = round.take(&mut sum, b"no upload", &kernels::cpu::Cpu::best(1));
+//! assert!(matches!(refused, Err(TakeError::Malformed(Malformed::Length { .. }))));
+//! assert_eq!(sum.weights().messages, 0);
+//! # Ok::<(), tensorguard_folding::RoundError>(())
+//! ```
 #![forbid(unsafe_code)]
 
 mod explain;
