@@ -5,6 +5,7 @@
 //! after that record, a refusal included, there is no second answer.
 
 use crate::agreement::{Agreement, Attempt, CANARY_COEFFICIENTS, CANARY_POLY, KeyModel};
+use crate::buckets::check_drawn;
 use crate::hash::hash_fields;
 use crate::keys::{FleetSharedKey, HolderKey, KeyError, RobotId};
 use crate::ledger::{Budget, Weights};
@@ -138,6 +139,8 @@ pub enum Refusal {
     Open(Attempt),
     /// An update that an answered attempt holds.
     UpdateAnswered(RobotId),
+    /// Not the buckets that were drawn for this attempt.
+    OtherBuckets,
     /// The log is not the one it was: an older copy was restored.
     Restored,
     /// A key does not fit.
@@ -170,6 +173,7 @@ impl fmt::Display for Refusal {
             Self::UpdateAnswered(robot) => {
                 write!(f, "the update of robot {} was in an answered sum: it may not enter another", short(robot))
             }
+            Self::OtherBuckets => f.write_str("buckets were drawn for this attempt: ask for exactly those"),
             Self::Restored => f.write_str(
                 "the answer log lacks entries it once had: an older copy was restored. Restore the newest, or use new keys",
             ),
@@ -293,6 +297,11 @@ fn check_history(
         && !settled.contains(&(attempt.round, before))
     {
         return Err(Refusal::Open(Attempt { number: before, ..attempt }));
+    }
+    if let Some(drawn) = entries.iter().find_map(|entry| entry.drawn(attempt))
+        && !check_drawn(parts, &drawn)
+    {
+        return Err(Refusal::OtherBuckets);
     }
     let answered: BTreeSet<_> = entries.iter().flat_map(Entry::updates).collect();
     for manifest in parts.iter().flat_map(|part| part.manifests) {

@@ -24,6 +24,7 @@
 
 mod agreement;
 mod answer;
+mod buckets;
 mod context;
 mod hash;
 mod keys;
@@ -42,6 +43,7 @@ pub use agreement::{
     MOST_VALUE_BITS, Terms,
 };
 pub use answer::{Keys, Opened, Part, Policy, Refusal, answer, close};
+pub use buckets::{BucketError, draw_buckets, most_buckets};
 pub use context::{Context, ContextFields, VERSION, model_hash};
 pub use keys::{
     ENVELOPE_LEN, Envelope, FleetSharedKey, HOLDER_PUBLIC_LEN, HolderKey, HolderPublic, KeyError, MessageKey, RobotId,

@@ -2,6 +2,7 @@
 //! these are traits; the `tensorguard` command keeps them in files.
 
 use crate::agreement::Attempt;
+use crate::buckets::Drawn;
 use crate::hash::hash_fields;
 use core::fmt;
 use std::collections::HashMap;
@@ -67,6 +68,17 @@ pub enum Entry {
         /// Whether it was right.
         good: bool,
     },
+    /// Buckets were drawn.
+    Drawn {
+        /// For which attempt.
+        attempt: Attempt,
+        /// Hash of the robots.
+        set: [u8; 32],
+        /// How many buckets.
+        buckets: u32,
+        /// Who is in which follows from this.
+        seed: [u8; 32],
+    },
 }
 
 impl Entry {
@@ -74,7 +86,17 @@ impl Entry {
     pub(crate) fn settles(&self) -> Option<Attempt> {
         match self {
             Self::Answered { attempt, .. } | Self::Closed { attempt } => Some(*attempt),
-            Self::Judged { .. } => None,
+            Self::Judged { .. } | Self::Drawn { .. } => None,
+        }
+    }
+
+    /// The buckets it draws for this attempt.
+    pub(crate) fn drawn(&self, of: Attempt) -> Option<Drawn> {
+        match self {
+            Self::Drawn { attempt, set, buckets, seed } if *attempt == of => {
+                Some(Drawn { set: *set, buckets: *buckets, seed: *seed })
+            }
+            _ => None,
         }
     }
 
@@ -82,7 +104,7 @@ impl Entry {
     pub(crate) fn updates(&self) -> &[[u8; 32]] {
         match self {
             Self::Answered { updates, .. } => updates,
-            Self::Closed { .. } | Self::Judged { .. } => &[],
+            Self::Closed { .. } | Self::Judged { .. } | Self::Drawn { .. } => &[],
         }
     }
 
@@ -105,6 +127,10 @@ impl Entry {
             Self::Judged { attempt: Attempt { round, number }, message, canary, good } => {
                 let good = [u8::from(*good)];
                 hash_fields("judged", &[before, round, &number.to_le_bytes(), message, canary, &good])
+            }
+            Self::Drawn { attempt: Attempt { round, number }, set, buckets, seed } => {
+                let buckets = buckets.to_le_bytes();
+                hash_fields("drawn", &[before, round, &number.to_le_bytes(), set, &buckets, seed])
             }
         }
     }

@@ -2,8 +2,9 @@
 
 use crate::fleet::{Fleet, Roster, robot, shared_key, update_id, verified};
 use folding::lwe::{
-    AddError, AnswerLog, Attempt, Created, Entry, Head, HolderKey, KeyError, Keys, LogError, Manifest, MessageKey,
-    NotVerified, Params, Policy, Refusal, SealError, SealLog, Suspicion, Upload, VerifiedManifest, close,
+    AddError, AnswerLog, Attempt, BucketError, Created, Entry, Head, HolderKey, KeyError, Keys, LogError, Manifest,
+    MessageKey, NotVerified, Params, Policy, Refusal, SealError, SealLog, Suspicion, Upload, VerifiedManifest, close,
+    draw_buckets,
 };
 use folding::{EncryptError, Question, Round, RoundTerms, TakeError, Update, Weighting, lwe};
 
@@ -253,6 +254,37 @@ fn one_robot_cannot_stand_for_two() {
     let uploads = [fleet.upload(&round, 1, 0, &values), fleet.upload(&round, 1, 1, &values)];
     let sum = fleet.sum(&round, &uploads);
     assert_eq!(fleet.open(&round, &sum, &verified(&uploads)), Err(Refusal::Twice(robot(1))));
+}
+
+#[test]
+fn buckets_are_drawn_once_and_only_they_are_opened() {
+    let mut fleet = Fleet::new();
+    let round = Round::new(&fleet.terms(20, 40)).unwrap();
+    let (uploads, _) = fleet.uploads(&round, 40);
+    let (manifests, attempt) = (verified(&uploads), round.agreement().attempt());
+    let mut draw = |fleet: &mut Fleet, manifests: &[VerifiedManifest]| {
+        draw_buckets(attempt, manifests, 0, Policy::default(), &mut fleet.answers, &mut fleet.rng)
+    };
+    let buckets = draw(&mut fleet, &manifests).unwrap();
+    assert_eq!(draw(&mut fleet, &manifests).as_ref(), Ok(&buckets), "asked again, the same");
+    assert_eq!(draw(&mut fleet, &manifests[1..]), Err(BucketError::Drawn));
+    assert_eq!(buckets.iter().map(Vec::len).collect::<Vec<_>>(), [20, 20]);
+
+    let part = |fleet: &Fleet, bucket: &[usize]| {
+        let uploads: Vec<_> = bucket.iter().map(|&index| uploads[index].clone()).collect();
+        (fleet.sum(&round, &uploads), verified(&uploads))
+    };
+    let ask = |fleet: &mut Fleet, buckets: &[Vec<usize>]| {
+        let parts: Vec<_> = buckets.iter().map(|bucket| part(fleet, bucket)).collect();
+        let parts: Vec<_> = parts.iter().map(|(sum, manifests)| (&round, sum, &manifests[..])).collect();
+        Question::new(Keys::Holder(&fleet.holder)).open(&parts, &mut fleet.answers, &fleet.backend)
+    };
+    let mut swapped = buckets.clone();
+    let (first, second) = (swapped[0][0], swapped[1][0]);
+    (swapped[0][0], swapped[1][0]) = (second, first);
+    assert_eq!(ask(&mut fleet, &swapped), Err(Refusal::OtherBuckets));
+    assert_eq!(ask(&mut fleet, &buckets[..1]), Err(Refusal::OtherBuckets));
+    assert_eq!(ask(&mut fleet, &buckets).map(|means| means.len()), Ok(2));
 }
 
 #[test]
