@@ -1,4 +1,4 @@
-//! Runs one kernel with its secrets marked, for valgrind to watch: `valgrind taint KERNEL ISA [--leaky=branch|index]`.
+//! Runs one kernel with its secrets marked, for valgrind to watch: `valgrind taint KERNEL ISA [--leaky=branch|index|division]`.
 //!
 //! With `--leaky` it then does, with the kernel's output, what no kernel may do: the watcher must complain.
 
@@ -29,7 +29,8 @@ fn main() -> ExitCode {
         [kernel, isa] => (kernel, isa, |_| {}),
         [kernel, isa, "--leaky=branch"] => (kernel, isa, branch),
         [kernel, isa, "--leaky=index"] => (kernel, isa, index),
-        _ => return refuse("usage: valgrind taint KERNEL ISA [--leaky=branch|index]"),
+        [kernel, isa, "--leaky=division"] => (kernel, isa, divide),
+        _ => return refuse("usage: valgrind taint KERNEL ISA [--leaky=branch|index|division]"),
     };
     let Some((_, kernel)) = KERNELS.iter().find(|(name, _)| *name == kernel) else {
         let names: Vec<&str> = KERNELS.iter().map(|(name, _)| *name).collect();
@@ -74,6 +75,12 @@ fn branch(secret: u32) {
 fn index(secret: u32) {
     let table = black_box([7u8; 256]);
     black_box(table[usize::from(black_box(secret) as u8)]);
+}
+
+/// What must be found in the compiled program: a division by a secret. Valgrind does not report it.
+#[inline(never)]
+fn divide(secret: u32) {
+    black_box(black_box(7) / black_box(secret | 1));
 }
 
 /// The suites' encodings, and one whose transforms have stages outside a block of the first-level cache.
