@@ -39,7 +39,7 @@ pub(crate) fn empty_names(path: &str, text: &str) -> Complaints {
         let says_nothing = |empty: &&str| stem(&name) == **empty || (what != "mod " && stem(&name).ends_with(*empty));
         if !text[..at].ends_with(is_word)
             && path.ends_with(".rs")
-            && EMPTY_NAMES.iter().any(|empty| says_nothing(&empty))
+            && EMPTY_NAMES.iter().any(|empty| says_nothing(empty))
         {
             complaints.push(format!("{path}:{}: {name}", line_of(&text, at)));
         }
