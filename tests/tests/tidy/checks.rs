@@ -37,10 +37,7 @@ pub(crate) fn empty_names(path: &str, text: &str) -> Complaints {
     for (at, what) in ["mod ", "struct ", "enum ", "trait "].iter().flat_map(|what| text.match_indices(what)) {
         let name: String = text[at + what.len()..].chars().take_while(|c| is_word(*c)).collect();
         let says_nothing = |empty: &&str| stem(&name) == **empty || (what != "mod " && stem(&name).ends_with(*empty));
-        if !text[..at].ends_with(is_word)
-            && path.ends_with(".rs")
-            && EMPTY_NAMES.iter().any(|empty| says_nothing(empty))
-        {
+        if !text[..at].ends_with(is_word) && path.ends_with(".rs") && EMPTY_NAMES.iter().any(says_nothing) {
             complaints.push(format!("{path}:{}: {name}", line_of(&text, at)));
         }
     }
