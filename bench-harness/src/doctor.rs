@@ -35,17 +35,17 @@ pub struct Found {
 /// Looks around. Takes milliseconds.
 #[must_use]
 pub fn examine() -> Findings {
-    let mut backends = vec![found("reference", true, "the definition; slow, for checks")];
+    let mut backends = vec![present("reference", "the definition; slow, for checks")];
     backends.extend(Isa::ALL.iter().map(|isa| match isa.absent_reason() {
-        None => found(isa.name(), true, ""),
-        Some(why) => found(isa.name(), false, why),
+        None => present(isa.name(), ""),
+        Some(why) => absent(isa.name(), why),
     }));
     for gpu in ["wgpu", "cuda"] {
-        backends.push(found(gpu, false, "this version has no GPU engine"));
+        backends.push(absent(gpu, "this version has no GPU engine"));
     }
-    let tool = |name, present: &str, absent: &str| match program(name) {
-        Some(_) => found(name, true, present),
-        None => found(name, false, absent),
+    let tool = |name, use_for: &str, install: &str| match program(name) {
+        Some(_) => present(name, use_for),
+        None => absent(name, install),
     };
     let counts = "counts instructions in `cargo bench --bench instructions`";
     let tools = vec![
@@ -70,8 +70,12 @@ pub fn examine() -> Findings {
     }
 }
 
-fn found(name: &'static str, present: bool, note: &str) -> Found {
-    Found { name, present, note: note.to_owned() }
+fn present(name: &'static str, note: &str) -> Found {
+    Found { name, present: true, note: note.to_owned() }
+}
+
+fn absent(name: &'static str, note: &str) -> Found {
+    Found { name, present: false, note: note.to_owned() }
 }
 
 impl fmt::Display for Findings {

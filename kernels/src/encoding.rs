@@ -269,4 +269,29 @@ mod tests {
         assert_eq!(Encoding::new(ring.clone(), 17, 1 << 32, 9), capacity(1 << 32, 9));
         assert_eq!(Encoding::new(ring, 17, 1501, 1).map(|e| e.delta()), Ok(2777));
     }
+
+    #[test]
+    fn a_wire_step_below_two_is_refused() {
+        let rings: [(&[u32], _, _); 5] = [
+            (&[1_073_479_681, 1_071_513_601], 57, 2),
+            (&[1_073_479_681, 1_071_513_601], 33, 2),
+            (&[1_073_479_681, 1_071_513_601], 32, 1),
+            (&[1_073_479_681], 29, 1),
+            (&[4_169_729], 20, 3),
+        ];
+        for (primes, bits, digits) in rings {
+            let ring = Ring::new(256, primes).unwrap();
+            let delta = |base: u64| base.checked_pow(digits).map_or(0, |limit| u128::from(ring.q() / limit));
+            let is_fine = |base| delta(base) << bits >= 2 * u128::from(ring.q());
+            // The largest base that leaves a step of two, by bisection.
+            let (mut largest, mut above) = (2u64, 1 << 32);
+            while above - largest > 1 {
+                let middle = largest.midpoint(above);
+                *if is_fine(middle) { &mut largest } else { &mut above } = middle;
+            }
+            let refused = Err(EncodingError::Capacity { base: above, digits });
+            assert_eq!(Encoding::new(ring.clone(), bits, largest, digits).map(|e| e.base()), Ok(largest));
+            assert_eq!(Encoding::new(ring, bits, above, digits), refused, "{primes:?}, l = {bits}");
+        }
+    }
 }

@@ -11,6 +11,7 @@
 
 pub mod cases;
 mod fixture;
+pub mod round;
 pub mod taint;
 
 use kernels::Backend;

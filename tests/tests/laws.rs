@@ -4,14 +4,12 @@
 
 use core::ops::Range;
 use kernels::cpu::Cpu;
-use kernels::expand::{Domain, small};
+use kernels::expand::Domain;
 use kernels::reference::Reference;
-use kernels::{
-    Backend, DecryptJob, DenseJob, DenseKey, Direction, Encoding, EncryptJob, Modulus, Noise, PadJob, Plan, Ring,
-    SealJob, Secret, Shape,
-};
+use kernels::{Backend, Direction, Encoding, Modulus, Plan, Ring, Shape};
 use proptest::prelude::*;
 use std::sync::LazyLock;
+use tensorguard_tests::round::{Round, add_to};
 use tensorguard_tests::{Rand, encoding};
 
 /// The suites' primes, the spare one, and the smallest and largest shapes of ring.
@@ -36,16 +34,6 @@ fn config() -> ProptestConfig {
 }
 
 // ---- random jobs -------------------------------------------------------------------------------------------------
-
-/// A round: what all robots agree on, and where its other numbers come from.
-#[derive(Debug)]
-struct Round {
-    encoding: Encoding,
-    robots: usize,
-    len: usize,
-    first_poly: u32,
-    seed: u64,
-}
 
 /// Rounds whose sums open without a mistake: the inequality of docs/KERNELS.md with a margin.
 fn honest_rounds() -> impl Strategy<Value = Round> {
@@ -82,106 +70,6 @@ fn any_rounds() -> impl Strategy<Value = Round> {
         let encoding = (1..=rho).rev().find_map(encoding)?;
         Some(Round { encoding, robots, len, first_poly: first_poly.min(u32::MAX - 10), seed })
     })
-}
-
-impl Round {
-    /// Messages whose digit sums stay below the base, and those sums.
-    fn messages(&self, rand: &mut Rand) -> (Vec<Vec<u32>>, Vec<u32>) {
-        let mut sums = vec![0u32; self.len];
-        let messages = (0..self.robots).map(|_| {
-            let below = |sum: &mut u32| {
-                let room = self.encoding.base() - u64::from(*sum);
-                // Now and then all the room there is.
-                let digit = if rand.next().is_multiple_of(5) { room - 1 } else { rand.next() % room } as u32;
-                *sum += digit;
-                digit
-            };
-            sums.iter_mut().map(below).collect()
-        });
-        (messages.collect(), sums)
-    }
-
-    fn encrypt(&self, backend: &dyn Backend, a_seed: &[u8; 32], seed: &Secret<[u8; 32]>, digits: &[u32]) -> Vec<u8> {
-        let Self { encoding, first_poly, .. } = self;
-        let job = EncryptJob { encoding, a_seed, message_seed: seed, first_poly: *first_poly };
-        let mut out = vec![0xA5; encoding.packed_len(digits.len())];
-        backend.encrypt(&job, digits, &mut out).unwrap();
-        out
-    }
-
-    /// Encrypts, adds and opens.
-    fn run(&self, backend: &dyn Backend, messages: &[Vec<u32>]) -> (Vec<u32>, Noise) {
-        let mut rand = Rand::new(self.seed);
-        let a_seed = rand.seed();
-        let seeds: Vec<_> = messages.iter().map(|_| rand.secret()).collect();
-        let rows = messages.iter().zip(&seeds).map(|(digits, seed)| self.encrypt(backend, &a_seed, seed, digits));
-        let accumulator = add(backend, self.encoding.shape(self.len), &rows.collect::<Vec<_>>());
-        let secret_sum = &secret_sum(self.encoding.ring().n(), &seeds);
-        let job = DecryptJob { encoding: &self.encoding, a_seed: &a_seed, secret_sum, first_poly: self.first_poly };
-        let mut digits = vec![0xDEAD_BEEF; self.len];
-        let noise = backend.decrypt(&job, &accumulator, &mut digits).unwrap();
-        (digits, noise)
-    }
-
-    /// One job of every kind on hostile words: everything that came out.
-    fn everything(&self, backend: &dyn Backend) -> (Vec<Vec<u32>>, Noise) {
-        let (encoding, ring) = (&self.encoding, self.encoding.ring());
-        let mut rand = Rand::new(self.seed);
-        let (a_seed, message_seed) = (&rand.seed(), &rand.secret());
-        let mut outputs = Vec::new();
-        for direction in [Direction::Forward, Direction::Inverse] {
-            let mut polys = rand.words(ring.n() * (1 + self.len % 7));
-            backend.ntt(&ring.plans()[0], direction, &mut polys).unwrap();
-            outputs.push(polys);
-        }
-        let digits = rand.words(self.len);
-        let mut pad = rand.words(encoding.pad_len(self.len));
-        let job = PadJob { ring, a_seed, message_seed, first_poly: self.first_poly };
-        backend.pad(&job, &mut pad).unwrap();
-        outputs.push(pad.clone());
-        let mut sealed = vec![0; encoding.packed_len(self.len)];
-        backend.seal(&SealJob { encoding }, &mut pad, &digits, &mut sealed).unwrap();
-        outputs.push(pad);
-        let row = self.encrypt(backend, a_seed, message_seed, &digits);
-        assert!(row == sealed, "encrypt is not pad and seal");
-        let shape = encoding.shape(self.len);
-        outputs.push(add(backend, shape, &[row, rand.bytes(sealed.len())]));
-        let secret: Vec<i32> = (0..ring.n()).map(|_| rand.next() as i32 >> 1).collect();
-        let secret_sum = &Secret::new(secret.iter().map(|&s| s.clamp(-(1 << 30) + 1, (1 << 30) - 1)).collect());
-        let mut opened = vec![0xDEAD_BEEF; self.len];
-        let job = DecryptJob { encoding, a_seed, secret_sum, first_poly: self.first_poly };
-        let noise = backend.decrypt(&job, &rand.words(shape.accumulator_len()), &mut opened).unwrap();
-        outputs.push(opened);
-        for key in [DenseKey::Mask(message_seed), DenseKey::Unmask(&Secret::new(secret[..48].to_vec()))] {
-            let bits = 1 + self.seed as u32 % 32;
-            let mut rows = rand.words(self.len % 40);
-            let job = DenseJob { a_seed, dimension: 48, bits, first_row: self.first_poly & !0xFF, key };
-            backend.dense(&job, &mut rows).unwrap();
-            outputs.push(rows);
-        }
-        (outputs, noise)
-    }
-}
-
-fn add(backend: &dyn Backend, shape: Shape, rows: &[Vec<u8>]) -> Vec<u32> {
-    let mut accumulator = vec![0; shape.accumulator_len()];
-    add_to(backend, shape, rows, &mut accumulator);
-    accumulator
-}
-
-fn add_to(backend: &dyn Backend, shape: Shape, rows: &[Vec<u8>], accumulator: &mut [u32]) {
-    let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
-    backend.sum(&shape, &rows, accumulator).unwrap();
-}
-
-fn secret_sum(n: usize, seeds: &[Secret<[u8; 32]>]) -> Secret<Vec<i32>> {
-    let mut sum = Secret::new(vec![0; n]);
-    for seed in seeds {
-        let mut s = vec![0; n];
-        small(seed.expose(), Domain::S, 0, &mut s);
-        sum.expose_mut().iter_mut().zip(s).for_each(|(sum, s)| *sum += s);
-    }
-    sum
 }
 
 fn shapes(coefficients: usize) -> impl Strategy<Value = Shape> {

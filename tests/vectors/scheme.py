@@ -3,7 +3,7 @@ import functools
 import hashlib
 import struct
 
-P1, P2, P3, P22 = 1073479681, 1071513601, 1070727169, 4169729
+P1, P2, P3, P22, P13 = 1073479681, 1071513601, 1070727169, 4169729, 7681
 A, OVF, S, E = 1, 2, 3, 4  # stream domains
 M32 = 2**32 - 1
 

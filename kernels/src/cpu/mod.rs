@@ -10,7 +10,7 @@ mod avx512;
 mod decrypt;
 mod dense;
 mod expand;
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
 mod ntt;
 mod pad;
@@ -36,7 +36,7 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ, VL, VBMI and VPOPCNTDQ.
     Avx512,
-    /// aarch64, all of which has NEON.
+    /// Little-endian aarch64, all of which has NEON.
     Neon,
 }
 
@@ -68,7 +68,7 @@ impl Isa {
                 "this processor has not all of AVX-512 F, BW, DQ, VL, VBMI and VPOPCNTDQ"
             }
             Self::Avx2 | Self::Avx512 => "not an x86-64 processor",
-            Self::Neon => "not an aarch64 processor",
+            Self::Neon => "not a little-endian aarch64 processor",
         })
     }
 
@@ -79,7 +79,7 @@ impl Isa {
             Self::Avx2 => avx2::Avx2::new().map(Engine::Avx2),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => avx512::Avx512::new().map(Engine::Avx512),
-            #[cfg(target_arch = "aarch64")]
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             Self::Neon => Some(Engine::Neon(neon::Neon::new())),
             #[allow(unreachable_patterns, reason = "which instruction sets remain depends on the target")]
             _ => None,
@@ -95,7 +95,7 @@ enum Engine {
     Avx2(avx2::Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Avx512),
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
     Neon(neon::Neon),
 }
 
@@ -164,7 +164,7 @@ impl Cpu {
             Engine::Avx2(engine) => engine.run(body),
             #[cfg(target_arch = "x86_64")]
             Engine::Avx512(engine) => engine.run(body),
-            #[cfg(target_arch = "aarch64")]
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             Engine::Neon(engine) => engine.run(body),
         }
     }

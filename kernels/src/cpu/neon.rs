@@ -1,5 +1,7 @@
 //! The NEON shell: four words in a vector.
 //!
+//! On little-endian processors only: there the lanes of a vector lie in memory in their order.
+//!
 //! Who promises what to whom: the architecture promises every caller that the processor has the instructions, and the
 //! slice checks promise each memory access that its bytes are there.
 #![allow(unsafe_code)]

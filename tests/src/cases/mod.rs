@@ -10,8 +10,9 @@ pub mod seal;
 pub mod sum;
 pub mod together;
 
+use crate::round::secret_sum;
 use kernels::reference::Reference;
-use kernels::{Backend, Encoding, EncryptJob, Secret};
+use kernels::{Backend, Encoding, EncryptJob};
 
 /// What outputs hold before a job: a backend that skips a word leaves this.
 const POISON: u32 = 0xDEAD_BEEF;
@@ -37,15 +38,4 @@ fn reference_encrypt(job: &EncryptJob<'_>, digits: &[u32]) -> Vec<u8> {
     let mut out = vec![0xA5; job.encoding.packed_len(digits.len())];
     Reference.encrypt(job, digits, &mut out).expect("the definition never fails");
     out
-}
-
-/// The sum of the secrets of some messages.
-fn secret_sum(n: usize, seeds: &[Secret<[u8; 32]>]) -> Secret<Vec<i32>> {
-    let mut sum = Secret::new(vec![0; n]);
-    for seed in seeds {
-        let mut s = vec![0; n];
-        kernels::expand::small(seed.expose(), kernels::expand::Domain::S, 0, &mut s);
-        sum.expose_mut().iter_mut().zip(s).for_each(|(sum, s)| *sum += s);
-    }
-    sum
 }

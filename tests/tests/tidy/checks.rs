@@ -1,8 +1,11 @@
 //! The checks: from text to complaints.
 
-use crate::source::{code, functions, line_of, without_tests, words};
+use crate::source::{code, functions, is_word, line_of, without_tests, words};
 use crate::tree::root;
-use crate::{ANY, Complaints, FILE_LINES, FUNCTION_LINES, LAYERS, LIBRARY_ROOMS, LONG, NOT_IN_LIBRARIES, UNSAFE_FILES};
+use crate::{
+    ANY, COUNTER, Complaints, EMPTY_NAMES, FILE_LINES, FUNCTION_LINES, LAYERS, LIBRARY_ROOMS, LONG, NOT_IN_LIBRARIES,
+    OUTSIDE, UNSAFE_FILES,
+};
 use std::collections::BTreeSet;
 
 pub(crate) fn edges(package: &str, dependencies: &[String]) -> Complaints {
@@ -11,6 +14,50 @@ pub(crate) fn edges(package: &str, dependencies: &[String]) -> Complaints {
     };
     let is_allowed = |d: &str| allowed.contains(&d) || (allowed.contains(&ANY) && d != "tensorguard-tests");
     dependencies.iter().filter(|d| !is_allowed(d)).map(|d| format!("{package} -> {d}")).collect()
+}
+
+pub(crate) fn outside(package: &str, dependencies: &[String]) -> Complaints {
+    let Some((_, allowed)) = OUTSIDE.iter().find(|(name, _)| *name == package) else { return Vec::new() };
+    let more = dependencies.iter().filter(|d| !allowed.contains(&d.as_str()));
+    more.map(|d| format!("{package} takes {d}")).collect()
+}
+
+pub(crate) fn other_versions(path: &str, text: &str, locked: &str) -> Complaints {
+    let named = text.match_indices(COUNTER).map(|(at, what)| (at, &text[at + what.len()..]));
+    let other = named.filter(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()) && !rest.starts_with(locked));
+    other.map(|(at, _)| format!("{path}:{}: not {locked}", line_of(text, at))).collect()
+}
+
+/// Files, modules and types with a name that states no fact.
+pub(crate) fn empty_names(path: &str, text: &str) -> Complaints {
+    let stem = |name: &str| name.split('.').next().unwrap_or(name).to_lowercase();
+    let parts = path.split('/').filter(|part| EMPTY_NAMES.contains(&stem(part).as_str()));
+    let mut complaints: Complaints = parts.map(|part| format!("{path}: {part}")).collect();
+    let text = code(text);
+    for (at, what) in ["mod ", "struct ", "enum ", "trait "].iter().flat_map(|what| text.match_indices(what)) {
+        let name: String = text[at + what.len()..].chars().take_while(|c| is_word(*c)).collect();
+        let says_nothing = |empty: &&str| stem(&name) == **empty || (what != "mod " && stem(&name).ends_with(*empty));
+        if !text[..at].ends_with(is_word) && path.ends_with(".rs") && EMPTY_NAMES.iter().any(says_nothing) {
+            complaints.push(format!("{path}:{}: {name}", line_of(&text, at)));
+        }
+    }
+    complaints
+}
+
+pub(crate) fn bool_parameters(path: &str, text: &str) -> Complaints {
+    let text = code(text);
+    let mut complaints = Vec::new();
+    for (at, _) in text.match_indices("fn ").filter(|(at, _)| !text[..*at].ends_with(is_word)) {
+        let head = &text[at..];
+        let head = &head[..head.find(['{', ';']).unwrap_or(head.len())];
+        let parameters = head.split("->").next().unwrap_or(head);
+        // A constant parameter can be nothing but an integer, a bool or a char.
+        let is_plain = |at: usize| !parameters[..at].trim_end_matches(is_word).ends_with("const ");
+        if parameters.match_indices(": bool").any(|(at, _)| is_plain(at)) {
+            complaints.push(format!("{path}:{}: a bool parameter", line_of(&text, at)));
+        }
+    }
+    complaints
 }
 
 pub(crate) fn unsafe_words(path: &str, text: &str) -> Complaints {
@@ -26,6 +73,12 @@ pub(crate) fn unsafe_promise(path: &str, text: &str) -> Complaints {
 pub(crate) fn library_words(path: &str, text: &str) -> Complaints {
     let in_library = LIBRARY_ROOMS.iter().any(|room| path.starts_with(room));
     if in_library { words(path, &without_tests(&code(text)), NOT_IN_LIBRARIES) } else { Vec::new() }
+}
+
+/// Divisions outside comments, whatever they divide.
+pub(crate) fn divisions(path: &str, text: &str) -> Complaints {
+    let text = code(text);
+    text.match_indices(['/', '%']).map(|(at, sign)| format!("{path}:{}: {sign}", line_of(&text, at))).collect()
 }
 
 pub(crate) fn float_words(path: &str, text: &str) -> Complaints {
@@ -74,16 +127,22 @@ pub(crate) fn long_functions(path: &str, text: &str) -> Complaints {
     long.map(|(what, lines)| format!("{what} has {lines} lines")).collect()
 }
 
-/// Table rows with a ratio ("1.31 x") that name no existing results entry.
+/// Table rows and paragraphs with a ratio ("1.31 x") or a rate that name no existing results entry.
 pub(crate) fn unsourced(readme: &str, ids: &BTreeSet<String>) -> Complaints {
     let is_ratio = |word: &str| word.strip_suffix(['x', '×']).is_some_and(|n| n.trim_end().parse::<f64>().is_ok());
-    let has_ratio = |line: &str| {
-        let words: Vec<_> = line.split_whitespace().map(|w| w.trim_matches(['*', '`', '|'])).collect();
-        words.iter().any(|w| is_ratio(w)) || words.windows(2).any(|pair| is_ratio(&pair.concat()))
+    let has_figure = |block: &str| {
+        let words: Vec<_> =
+            block.split_whitespace().map(|w| w.trim_matches(['*', '`', '|', ',', '.', ':', ')'])).collect();
+        let has_rate = words.windows(2).any(|pair| pair[0].parse::<f64>().is_ok() && pair[1].ends_with("B/s"));
+        has_rate || words.iter().any(|w| is_ratio(w)) || words.windows(2).any(|pair| is_ratio(&pair.concat()))
     };
-    let rows = readme.lines().filter(|line| line.trim_start().starts_with('|') && has_ratio(line));
-    let unknown = rows.filter(|line| !named_results(line).any(|id| ids.contains(id)));
-    unknown.map(|line| format!("README.md: {line}")).collect()
+    let is_row = |line: &str| line.trim_start().starts_with('|');
+    let rows = readme.lines().filter(|line| is_row(line)).map(str::to_owned);
+    let prose: Vec<&str> = readme.lines().map(|line| if is_row(line) { "" } else { line }).collect();
+    let prose = prose.join("\n");
+    let blocks = rows.chain(prose.split("\n\n").map(str::to_owned)).filter(|block| has_figure(block));
+    let unknown = blocks.filter(|block| !named_results(block).any(|id| ids.contains(id)));
+    unknown.map(|block| format!("README.md: {}", block.trim())).collect()
 }
 
 pub(crate) fn unknown_results(path: &str, text: &str, ids: &BTreeSet<String>) -> Complaints {

@@ -24,6 +24,15 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 const ANY: &str = "any package but tensorguard-tests";
 
+/// What a library takes from outside. One more needs a decision record; a GPU's comes with its own package.
+const OUTSIDE: &[(&str, &[&str])] = &[("tensorguard-ntt", &[]), ("tensorguard-kernels", &["rayon", "zeroize"])];
+
+/// Names that say nothing about what is there.
+const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager"];
+
+/// What comes before the version where somebody is told to install the instruction counter.
+const COUNTER: &str = "gungraun-runner --version ";
+
 /// The rooms. A new one needs a decision record in docs/adr.
 const TOP_LEVEL: &[&str] = &[
     ".ci",
@@ -102,6 +111,31 @@ fn layers_point_down() {
 }
 
 #[test]
+fn libraries_take_few_packages_from_outside() {
+    let mut complaints = Vec::new();
+    for package in workspace_packages() {
+        complaints.extend(outside(&name(&package), &outside_dependencies(&package)));
+    }
+    report("Do without, or write a record in docs/adr and add it to OUTSIDE.", &complaints);
+}
+
+#[test]
+fn the_instruction_counter_has_one_version() {
+    let lock = read("Cargo.lock");
+    let locked = lock.split("name = \"gungraun\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());
+    let complaints = over(&source_files(), |path, text| other_versions(path, text, locked.unwrap_or("none")));
+    report("Name the version of gungraun that is in Cargo.lock.", &complaints);
+}
+
+#[test]
+fn names_state_facts() {
+    let complaints = over(&source_files(), empty_names);
+    report("Call it by what it holds or does.", &complaints);
+    let complaints = over(&rust_files(), bool_parameters);
+    report("Take an enum, whose variants say what `true` would mean.", &complaints);
+}
+
+#[test]
 fn packages_share_lints_and_minimum_rust_version() {
     let mut complaints = Vec::new();
     let clippy = read("clippy.toml");
@@ -124,6 +158,13 @@ fn unsafe_stays_in_its_rooms() {
     report("Write it without `unsafe`, or move it behind a function of a file in UNSAFE_FILES.", &complaints);
     let complaints = over(&rust_files(), unsafe_promise);
     report("Open the file with a `//!` line that says who promises what to whom.", &complaints);
+}
+
+#[test]
+fn the_neon_shell_divides_nothing() {
+    // The other shells are looked at as machine code: tests/constant_time/divisions.rs.
+    let complaints = over(&["kernels/src/cpu/neon.rs".into()], divisions);
+    report("Divide by a multiplication: the operands may be secret.", &complaints);
 }
 
 #[test]
@@ -228,9 +269,20 @@ fn every_check_can_fail() {
     assert!(!edges("tensorguard", &["tensorguard-tests".into()]).is_empty());
     assert!(!edges("tensorguard-new", &[]).is_empty());
     assert!(edges("tensorguard-kernels", &["tensorguard-ntt".into()]).is_empty());
+    assert!(!outside("tensorguard-kernels", &["wgpu".into()]).is_empty());
+    assert!(outside("tensorguard", &["clap".into()]).is_empty());
+    assert!(!other_versions("a.rs", &format!("{COUNTER}0.1.0"), "0.2.0").is_empty());
+    assert!(!empty_names("kernels/src/utils.rs", "").is_empty());
+    assert!(!empty_names("kernels/src/lib.rs", "pub mod helpers;").is_empty());
+    assert!(!empty_names("kernels/src/lib.rs", "struct KeyManager;").is_empty());
+    assert!(empty_names("kernels/src/lib.rs", "// common\nfn commonly() {}").is_empty());
+    assert!(!bool_parameters("a.rs", "fn f(x: u8, fast: bool) {}").is_empty());
+    assert!(bool_parameters("a.rs", "fn f<const WIDE: bool>(x: u8) {}").is_empty());
+    assert!(bool_parameters("a.rs", "fn f(x: u8) -> bool { let y: bool = g(); y }").is_empty());
     assert!(!unsafe_words("ntt/src/plan.rs", "fn f() { unsafe { g() } }").is_empty());
     assert!(unsafe_words("ntt/src/plan.rs", "// unsafe\nconst S: &str = \"unsafe\";").is_empty());
     assert!(!unsafe_promise("kernels/src/cpu/avx2.rs", "//! Fast.\nfn f() {}").is_empty());
+    assert_eq!(divisions("a.rs", "// 1 / 2\nfn f(x: u32) -> u32 { x / 3 % 2 }").len(), 2);
     assert!(!library_words("kernels/src/lib.rs", "fn f() { println!(\"x\"); }").is_empty());
     assert!(library_words("kernels/src/lib.rs", "#[cfg(test)]\nmod tests { fn f() { println!(\"x\"); } }").is_empty());
     assert!(!float_words("ntt/src/plan.rs", "fn f(x: f64) {}").is_empty());
@@ -249,6 +301,9 @@ fn every_check_can_fail() {
     assert!(!unsourced("| ntt | 1.31 x | no source |", &ids).is_empty());
     assert!(!unsourced("| ntt | 1.31 x | results/2026-01-02-gone |", &ids).is_empty());
     assert!(unsourced("| ntt | 1.31 x | `results/2026-01-02-box-ntt` |", &ids).is_empty());
+    assert!(!unsourced("Ours is 1.31 x\nfaster.\n\nSee `results/2026-01-02-box-ntt`.", &ids).is_empty());
+    assert!(!unsourced("It reads 7.5 GB/s.", &ids).is_empty());
+    assert!(unsourced("Ours is 1.31 x\nfaster: `results/2026-01-02-box-ntt`.", &ids).is_empty());
     assert!(!unknown_results("a.md", "see results/2026-01-02-gone.", &ids).is_empty());
     assert!(!result_name("today").is_empty());
     assert!(!machine_paths("a.md", concat!("in /ho", "me/me/x")).is_empty());

@@ -85,3 +85,9 @@ pub(crate) fn local_dependencies(package: &serde_json::Value) -> Vec<String> {
     let local: BTreeMap<_, _> = dependencies.iter().filter(|d| d["path"].is_string()).map(|d| (name(d), ())).collect();
     local.into_keys().collect()
 }
+
+/// Dependencies from outside the repository that the package itself is built with: no dev-dependencies.
+pub(crate) fn outside_dependencies(package: &serde_json::Value) -> Vec<String> {
+    let dependencies = package["dependencies"].as_array().expect("a list");
+    dependencies.iter().filter(|d| !d["path"].is_string() && d["kind"] != "dev").map(name).collect()
+}

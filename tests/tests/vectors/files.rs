@@ -1,80 +1,104 @@
 //! The fields of known_answers.json and kat.json. One that is not here fails the parsing; one that no test reads is
 //! dead code, and warned of.
 
-use kernels::Secret;
+use kernels::{Encoding, Secret};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Answers {
-    pub(crate) ntt: Vec<NttCase>,
-    pub(crate) expand: ExpandCases,
-    pub(crate) pad: Vec<PadCase>,
-    pub(crate) encrypt: Vec<EncryptCase>,
-    pub(crate) sum: Vec<SumCase>,
-    pub(crate) decrypt: Vec<DecryptCase>,
-    pub(crate) dense: Vec<DenseCase>,
+/// Structs that must have all fields of an object, and no other.
+macro_rules! objects {
+    ($($(#[$on:meta])* $object:ident { $($(#[$at:meta])* $field:ident: $type:ty,)* })*) => {$(
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        $(#[$on])*
+        pub(crate) struct $object {
+            $($(#[$at])* pub(crate) $field: $type,)*
+        }
+    )*};
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NttCase {
-    pub(crate) p: u32,
-    pub(crate) n: usize,
-    pub(crate) psi: u32,
-    pub(crate) input_sha256: String,
-    pub(crate) input_first4: Vec<u32>,
-    pub(crate) forward_sha256: String,
-    pub(crate) forward_first4: Vec<u32>,
-    pub(crate) inverse_sha256: String,
-    pub(crate) inverse_first4: Vec<u32>,
-}
+objects! {
+    Answers {
+        ntt: Vec<NttCase>, expand: ExpandCases, pad: Vec<PadCase>, encrypt: Vec<EncryptCase>, sum: Vec<SumCase>,
+        decrypt: Vec<DecryptCase>, dense: Vec<DenseCase>,
+    }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ExpandCases {
-    pub(crate) blocks: Vec<BlockCase>,
-    pub(crate) uniform: Vec<UniformCase>,
-    pub(crate) small: Vec<SmallCase>,
-}
+    NttCase {
+        p: u32, n: usize, psi: u32, input_sha256: String, input_first4: Vec<u32>, forward_sha256: String,
+        forward_first4: Vec<u32>, inverse_sha256: String, inverse_first4: Vec<u32>,
+    }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct BlockCase {
-    pub(crate) seed: Seed,
-    pub(crate) domain: u32,
-    pub(crate) poly: u32,
-    pub(crate) limb: u32,
-    pub(crate) counter: u32,
-    pub(crate) words: [u32; 16],
-}
+    ExpandCases {
+        blocks: Vec<BlockCase>, uniform: Vec<UniformCase>, small: Vec<SmallCase>,
+    }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct UniformCase {
-    pub(crate) seed: Seed,
-    pub(crate) p: u32,
-    pub(crate) n: usize,
-    pub(crate) poly: u32,
-    pub(crate) limb: u32,
-    pub(crate) rejected: usize,
-    pub(crate) exhausted: usize,
-    pub(crate) first_rejected: Option<usize>,
-    pub(crate) first_rejected_value: Option<u32>,
-    pub(crate) sha256: String,
-    pub(crate) first4: Vec<u32>,
-}
+    BlockCase {
+        seed: Seed, domain: u32, poly: u32, limb: u32, counter: u32, words: [u32; 16],
+    }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SmallCase {
-    pub(crate) seed: Seed,
-    pub(crate) stream: Stream,
-    pub(crate) poly: u32,
-    pub(crate) n: usize,
-    pub(crate) sha256: String,
-    pub(crate) first8: Vec<i32>,
+    UniformCase {
+        seed: Seed, p: u32, n: usize, poly: u32, limb: u32, rejected: usize, exhausted: usize,
+        first_rejected: Option<usize>, first_rejected_value: Option<u32>, sha256: String, first4: Vec<u32>,
+    }
+
+    SmallCase {
+        seed: Seed, stream: Stream, poly: u32, n: usize, sha256: String, first8: Vec<i32>,
+    }
+
+    PadCase {
+        n: usize, primes: Vec<u32>, a_seed: Seed, message_seed: Seed, first_poly: u32, polys: usize, sha256: String,
+        first4: Vec<u32>,
+    }
+
+    EncodingCase {
+        n: usize, primes: Vec<u32>, l: u32, #[serde(rename = "B")] base: u64, rho: u32,
+        #[serde(rename = "Delta")] delta: String,
+    }
+
+    EncryptCase {
+        encoding: EncodingCase, a_seed: Seed, message_seed: Seed, first_poly: u32, digits: Rule, digits_len: usize,
+        coefficients: usize, bytes: usize, sha256: String, first32: String,
+    }
+
+    #[derive(Clone, Copy)]
+    Rule {
+        mul: u64, add: u64, #[serde(rename = "mod")] modulus: u64,
+    }
+
+    SumCase {
+        l: u32, coefficients: usize, row_bytes: usize, row_labels: Vec<String>, accumulator_label: String,
+        sha256: String, first4: Vec<u32>,
+    }
+
+    DecryptCase {
+        encoding: EncodingCase, a_seed: Seed, secret_seeds: Vec<Seed>, first_poly: u32, digits_len: usize,
+        accumulator: Accumulator, kind: String, accumulator_sha256: String, accumulator_first4: Vec<u32>,
+        digits_sha256: String, digits_first8: Vec<u32>, noise: NoiseAnswer,
+    }
+
+    Message {
+        message_seed: Seed, digits: Rule,
+    }
+
+    NoiseAnswer {
+        coefficients: u64, refused: u64, max_abs: String, sum: String, sum_squares: String,
+    }
+
+    DenseCase {
+        bits: u32, dimension: usize, a_seed: Seed, message_seed: Seed, secret_seeds: Vec<Seed>, first_row: u32,
+        rows: usize, errors: Vec<i32>, pad: Vec<u32>, sum_inner: Vec<u32>,
+    }
+
+    /// One suite of kat.json.
+    KatSuite {
+        n: usize, primes: Vec<u32>, psi: Vec<u32>, l: u32, #[serde(rename = "B")] base: u64, rho: u32,
+        #[serde(rename = "Delta")] delta: String, a_seed: Seed, poly: u32, ahat_sha256: Vec<String>,
+        ahat0_first4: Vec<u32>, clients: Vec<KatClient>, sum_sha256: String, noise_max: u64, noise_std: f64,
+    }
+
+    KatClient {
+        seed: Seed, s_sha256: String, e_sha256: String, ct_sha256: String, ct_first4: Vec<u64>,
+    }
 }
 
 #[derive(Deserialize)]
@@ -84,155 +108,11 @@ pub(crate) enum Stream {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PadCase {
-    pub(crate) n: usize,
-    pub(crate) primes: Vec<u32>,
-    pub(crate) a_seed: Seed,
-    pub(crate) message_seed: Seed,
-    pub(crate) first_poly: u32,
-    pub(crate) polys: usize,
-    pub(crate) sha256: String,
-    pub(crate) first4: Vec<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct EncryptCase {
-    pub(crate) n: usize,
-    pub(crate) primes: Vec<u32>,
-    pub(crate) l: u32,
-    #[serde(rename = "B")]
-    pub(crate) base: u64,
-    pub(crate) rho: u32,
-    #[serde(rename = "Delta")]
-    pub(crate) delta: String,
-    pub(crate) a_seed: Seed,
-    pub(crate) message_seed: Seed,
-    pub(crate) first_poly: u32,
-    pub(crate) digits: Rule,
-    pub(crate) digits_len: usize,
-    pub(crate) coefficients: usize,
-    pub(crate) bytes: usize,
-    pub(crate) sha256: String,
-    pub(crate) first32: String,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rule {
-    pub(crate) mul: u64,
-    pub(crate) add: u64,
-    #[serde(rename = "mod")]
-    pub(crate) modulus: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SumCase {
-    pub(crate) l: u32,
-    pub(crate) coefficients: usize,
-    pub(crate) row_bytes: usize,
-    pub(crate) row_labels: Vec<String>,
-    pub(crate) accumulator_label: String,
-    pub(crate) sha256: String,
-    pub(crate) first4: Vec<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DecryptCase {
-    pub(crate) n: usize,
-    pub(crate) primes: Vec<u32>,
-    pub(crate) l: u32,
-    #[serde(rename = "B")]
-    pub(crate) base: u64,
-    pub(crate) rho: u32,
-    #[serde(rename = "Delta")]
-    pub(crate) delta: String,
-    pub(crate) a_seed: Seed,
-    pub(crate) secret_seeds: Vec<Seed>,
-    pub(crate) first_poly: u32,
-    pub(crate) digits_len: usize,
-    pub(crate) accumulator: Accumulator,
-    pub(crate) kind: String,
-    pub(crate) accumulator_sha256: String,
-    pub(crate) accumulator_first4: Vec<u32>,
-    pub(crate) digits_sha256: String,
-    pub(crate) digits_first8: Vec<u32>,
-    pub(crate) noise: NoiseAnswer,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum Accumulator {
     Encryptions(Vec<Message>),
     Label(String),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Message {
-    pub(crate) message_seed: Seed,
-    pub(crate) digits: Rule,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NoiseAnswer {
-    pub(crate) coefficients: u64,
-    pub(crate) refused: u64,
-    pub(crate) max_abs: String,
-    pub(crate) sum: String,
-    pub(crate) sum_squares: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DenseCase {
-    pub(crate) bits: u32,
-    pub(crate) dimension: usize,
-    pub(crate) a_seed: Seed,
-    pub(crate) message_seed: Seed,
-    pub(crate) secret_seeds: Vec<Seed>,
-    pub(crate) first_row: u32,
-    pub(crate) rows: usize,
-    pub(crate) errors: Vec<i32>,
-    pub(crate) pad: Vec<u32>,
-    pub(crate) sum_inner: Vec<u32>,
-}
-
-/// One suite of kat.json.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct KatSuite {
-    pub(crate) n: usize,
-    pub(crate) primes: Vec<u32>,
-    pub(crate) psi: Vec<u32>,
-    pub(crate) l: u32,
-    #[serde(rename = "B")]
-    pub(crate) base: u64,
-    pub(crate) rho: u32,
-    #[serde(rename = "Delta")]
-    pub(crate) delta: String,
-    pub(crate) a_seed: Seed,
-    pub(crate) poly: u32,
-    pub(crate) ahat_sha256: Vec<String>,
-    pub(crate) ahat0_first4: Vec<u32>,
-    pub(crate) clients: Vec<KatClient>,
-    pub(crate) sum_sha256: String,
-    pub(crate) noise_max: u64,
-    pub(crate) noise_std: f64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct KatClient {
-    pub(crate) seed: Seed,
-    pub(crate) s_sha256: String,
-    pub(crate) e_sha256: String,
-    pub(crate) ct_sha256: String,
-    pub(crate) ct_first4: Vec<u64>,
+    Words(Vec<u32>),
 }
 
 /// 32 bytes, in hex.
@@ -248,6 +128,14 @@ impl TryFrom<String> for Seed {
         let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
         let seed = bytes.and_then(|bytes| bytes.try_into().ok());
         seed.map(Self).ok_or_else(|| format!("{hex:?} is not 32 bytes in hex"))
+    }
+}
+
+impl EncodingCase {
+    pub(crate) fn encoding(&self) -> Encoding {
+        let encoding = tensorguard_tests::encoding(self.n, &self.primes, self.l, self.base, self.rho);
+        assert_eq!(encoding.delta().to_string(), self.delta, "Delta of n = {}, l = {}", self.n, self.l);
+        encoding
     }
 }
 

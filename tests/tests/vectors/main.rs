@@ -8,8 +8,8 @@ use kernels::cpu::Cpu;
 use kernels::expand::{self, Domain};
 use kernels::reference::Reference;
 use kernels::{
-    Backend, DecryptJob, DenseJob, DenseKey, Direction, Encoding, EncodingError, EncryptJob, Modulus, Noise, PadJob,
-    Plan, Ring, RingError, Secret, Shape,
+    Backend, DecryptJob, DenseJob, DenseKey, Direction, Encoding, EncryptJob, Modulus, Noise, PadJob, Plan, Ring,
+    RingError, Secret, Shape,
 };
 use sha2::{Digest, Sha256};
 use tensorguard_tests::encoding;
@@ -215,9 +215,8 @@ fn pad() {
 #[test]
 fn encrypt() {
     on_every_backend(&answers().encrypt, |backend, name, case| {
-        let what = format!("{name}: encrypt, n = {}, l = {}", case.n, case.l);
-        let encoding = &encoding(case.n, &case.primes, case.l, case.base, case.rho);
-        assert_eq!(encoding.delta().to_string(), case.delta, "{what}: Delta");
+        let encoding = &case.encoding.encoding();
+        let what = format!("{name}: encrypt, n = {}, l = {}", encoding.ring().n(), encoding.bits());
         assert_eq!(encoding.coefficients(case.digits_len), case.coefficients, "{what}");
         assert_eq!(encoding.packed_len(case.digits_len), case.bytes, "{what}");
         let message = Message { message_seed: Seed(case.message_seed.0), digits: case.digits };
@@ -243,25 +242,23 @@ fn sum() {
 
 #[test]
 fn decrypt() {
-    // The oracle opens words whose step is below two; an `Encoding` refuses to be made of them.
-    let is_too_fine = |case: &DecryptCase| {
-        let q: u128 = case.primes.iter().map(|&p| u128::from(p)).product();
-        case.delta.parse::<u128>().unwrap() << case.l < 2 * q
-    };
-    let (too_fine, cases): (Vec<_>, Vec<_>) = answers().decrypt.into_iter().partition(is_too_fine);
-    assert_eq!(too_fine.len(), 3);
-    for case in too_fine {
-        let ring = Ring::new(case.n, &case.primes).unwrap();
-        let refused = EncodingError::Capacity { base: case.base, digits: case.rho };
-        assert_eq!(Encoding::new(ring, case.l, case.base, case.rho), Err(refused));
+    let cases = answers().decrypt;
+    for bits in [33..=57, 1..=32] {
+        for primes in [1, 2] {
+            let is_refusing = |case: &&DecryptCase| case.noise.refused > 0 && case.encoding.primes.len() == primes;
+            let count = cases.iter().filter(is_refusing).filter(|case| bits.contains(&case.encoding.l)).count();
+            // One prime is below 2^30, and l below its logarithm.
+            let expected = if primes == 1 && *bits.start() > 32 { 0..=0 } else { 3..=99 };
+            assert!(expected.contains(&count), "{count} refusing cases of {primes} primes, l in {bits:?}");
+        }
     }
     on_every_backend(&cases, |backend, name, case| {
-        let what = format!("{name}: decrypt {}, n = {}, l = {}", case.kind, case.n, case.l);
-        let encoding = &encoding(case.n, &case.primes, case.l, case.base, case.rho);
-        assert_eq!(encoding.delta().to_string(), case.delta, "{what}: Delta");
+        let encoding = &case.encoding.encoding();
+        let what = format!("{name}: decrypt {}, n = {}, l = {}", case.kind, encoding.ring().n(), encoding.bits());
         let len = case.digits_len;
         let accumulator = match &case.accumulator {
             Accumulator::Label(label) => rule_words(label, encoding.shape(len).accumulator_len()),
+            Accumulator::Words(words) => words.clone(),
             Accumulator::Encryptions(messages) => {
                 let seal = |message| seal_up(backend, encoding, &case.a_seed, case.first_poly, message, len);
                 let rows: Vec<Vec<u8>> = messages.iter().map(seal).collect();
@@ -270,7 +267,7 @@ fn decrypt() {
         };
         let (sha, first4) = (&case.accumulator_sha256, &case.accumulator_first4);
         are(&accumulator, sha, first4, &format!("{what}, the accumulator"));
-        let secret_sum = &secret_sum(&case.secret_seeds, case.n);
+        let secret_sum = &secret_sum(&case.secret_seeds, encoding.ring().n());
         let job = DecryptJob { encoding, a_seed: &case.a_seed.0, secret_sum, first_poly: case.first_poly };
         let mut digits = vec![0xDEAD_BEEF; len];
         let noise = backend.decrypt(&job, &accumulator, &mut digits).unwrap();

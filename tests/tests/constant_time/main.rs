@@ -1,9 +1,11 @@
 //! Runs the engines' kernels under valgrind with their secrets marked undefined: a jump or an address that depends on
 //! one is an error (`cargo test --release -p tensorguard-tests --test constant_time`). What this cannot see:
-//! docs/SOUNDNESS.md.
+//! docs/SOUNDNESS.md. Divisions, which valgrind does not report, are looked for in the compiled program.
 //!
 //! Two controls leak a kernel's output on purpose and must be reported. Where a word of an output does not depend on
 //! the marked secrets, the watched program itself fails: a run in which nothing was marked does not pass.
+
+mod divisions;
 
 use kernels::cpu::Isa;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -31,6 +33,9 @@ fn main() {
             trials.push(trial(name, absent, move || reported(isa, leak, complaint)));
         }
     }
+    // Checked arithmetic and shared code are what the release build has not.
+    let unfit = cfg!(debug_assertions).then_some("only the optimised build counts: use --release");
+    trials.push(trial("divisions::are_public".into(), divisions::absent().or(unfit), divisions::are_public));
     let reason = "valgrind 3.19 knows no AVX-512; the bodies are those that run on the others";
     trials.push(trial(format!("{}::all", Isa::Avx512.name()), Some(reason), || Ok(())));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
