@@ -25,9 +25,10 @@ impl Avx512 {
     pub(super) fn run<B: Body>(self, body: B) -> B::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vpopcntdq,bmi2")]
         fn shell<B: Body>(simd: Avx512, body: B) -> B::Output {
-            // The compiler leaves the stack at sixteen bytes, and vectors it puts there across two lines of the cache. A
-            // local it must keep makes it align the frame.
-            core::hint::black_box(&Line([0; 64]));
+            // Left alone, the compiler aligns the stack to sixteen bytes only, and vectors kept there lie across two lines of
+            // the cache, depending on where the stack begins. A local that it must not remove makes it align the frame;
+            // `mut`, or it becomes a constant elsewhere.
+            core::hint::black_box(&mut Line([0; 64]));
             body.run(simd)
         }
         // SAFETY: `self` proves that the processor has every enabled feature (all processors with these have BMI2).

@@ -50,11 +50,11 @@ pub(super) fn double_rounds<S: Simd, const G: usize>(s: S, groups: &mut [[S::V; 
     }
     for _ in 0..10 {
         for rows in &mut split {
-            *rows = round(s, *rows);
+            let [a, b, c, d] = round(s, *rows);
+            *rows = [a, turn::<1, _>(b), turn::<2, _>(c), turn::<3, _>(d)];
         }
         for rows in &mut split {
-            let [a, b, c, d] = *rows;
-            let [a, b, c, d] = round(s, [a, turn::<1, _>(b), turn::<2, _>(c), turn::<3, _>(d)]);
+            let [a, b, c, d] = round(s, *rows);
             *rows = [a, turn::<3, _>(b), turn::<2, _>(c), turn::<1, _>(d)];
         }
     }
@@ -79,18 +79,13 @@ fn round<S: Simd>(s: S, [a, b, c, d]: Rows<S::V>) -> Rows<S::V> {
     [a, b, c, d]
 }
 
-/// `x += y; z = (z ^ x) <<< BY`, four times.
+/// `x += y; z = (z ^ x) <<< BY`, four times. Written out: loops here cost AVX2 a tenth of its speed in spills.
 #[inline(always)]
-fn half_step<S: Simd, const BY: i32>(s: S, mut x: [S::V; 4], y: [S::V; 4], mut z: [S::V; 4]) -> ([S::V; 4], [S::V; 4]) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x = s.add(*x, y);
-    }
-    for (z, x) in z.iter_mut().zip(x) {
-        *z = s.xor(*z, x);
-    }
-    for z in &mut z {
-        *z = s.rotate_left::<BY>(*z);
-    }
+fn half_step<S: Simd, const BY: i32>(s: S, x: [S::V; 4], y: [S::V; 4], z: [S::V; 4]) -> ([S::V; 4], [S::V; 4]) {
+    let x = [s.add(x[0], y[0]), s.add(x[1], y[1]), s.add(x[2], y[2]), s.add(x[3], y[3])];
+    let z = [s.xor(z[0], x[0]), s.xor(z[1], x[1]), s.xor(z[2], x[2]), s.xor(z[3], x[3])];
+    let z =
+        [s.rotate_left::<BY>(z[0]), s.rotate_left::<BY>(z[1]), s.rotate_left::<BY>(z[2]), s.rotate_left::<BY>(z[3])];
     (x, z)
 }
 
