@@ -14,6 +14,7 @@ pub mod machine;
 pub mod peer;
 pub mod progress;
 pub mod results;
+pub mod scaling;
 pub mod stats;
 pub mod table;
 pub mod task;

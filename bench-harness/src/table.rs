@@ -5,7 +5,8 @@ use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::progress::Progress;
-use crate::stats::median;
+use crate::scaling::{self, KERNELS, Scaling};
+use crate::stats::{Interval, median};
 use crate::task::{Case, Kernel, Scale, Task, cases, check};
 use kernels::Backend;
 use kernels::cpu::Cpu;
@@ -35,6 +36,8 @@ pub struct Table {
     pub memory_gb_s: f64,
     /// One per case.
     pub rows: Vec<Row>,
+    /// What all threads bring, where one was asked for and the machine has more.
+    pub scaling: Vec<Scaling>,
 }
 
 /// One kernel.
@@ -64,7 +67,7 @@ pub struct Row {
 /// [`Failure::Wrong`] where an output is wrong.
 pub fn measure(cpu: &Cpu) -> Result<Table, Failure> {
     let cases = cases();
-    let mut progress = Progress::new(cases.len() + 1);
+    let mut progress = Progress::new(cases.len() + 1 + if cpu.threads() == 1 { KERNELS.len() } else { 0 });
     progress.step("memory");
     let memory_gb_s = Reader::new().rate()?;
     let clock = if cpu.threads() == 1 { Clock::Cpu } else { Clock::Wall };
@@ -74,8 +77,16 @@ pub fn measure(cpu: &Cpu) -> Result<Table, Failure> {
         check(cpu, case)?;
         rows.push(row(cpu, case, clock)?);
     }
+    let mut scaling = Vec::new();
     if cpu.threads() == 1 {
         limit(&mut rows, memory_gb_s);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        if let Some(all) = Cpu::with(cpu.isa(), threads).filter(|all| all.threads() > 1) {
+            for kernel in KERNELS {
+                progress.step(&format!("{} on {threads} threads", kernel.name()));
+                scaling.push(scaling::measure(cpu, &all, kernel)?);
+            }
+        }
     }
     Ok(Table {
         machine: Machine::look(),
@@ -84,6 +95,7 @@ pub fn measure(cpu: &Cpu) -> Result<Table, Failure> {
         clock: if clock == Clock::Cpu { "cpu" } else { "wall" },
         memory_gb_s,
         rows,
+        scaling,
     })
 }
 
@@ -148,6 +160,15 @@ impl fmt::Display for Table {
                 "\nbytes: what must move if no cache helps, over the time. stream: the expand row; transforms: the"
             )?;
             writeln!(f, "inverse row at 4096. How fast compute-bound arithmetic could be here is not measured.")?;
+        }
+        for Scaling { kernel, n, threads, interval: Interval { ratio, low, high }, .. } in &self.scaling {
+            write!(f, "\n{kernel:8} {n:>6}  {ratio:.2} x on {threads} threads ({low:.2} .. {high:.2})")?;
+        }
+        if !self.scaling.is_empty() {
+            writeln!(
+                f,
+                "\nscaling: elapsed time of a large batch, one thread over all; less if others use the machine"
+            )?;
         }
         Ok(())
     }

@@ -76,6 +76,8 @@ pub enum Scale {
     Small,
     /// What is measured. Rows to be summed do not fit a cache.
     Full,
+    /// Enough polynomials for many threads; transforms of many, too.
+    Batch,
 }
 
 /// The lengths at which transforms are measured.
@@ -132,7 +134,11 @@ impl Task {
     pub fn new(case: Case, scale: Scale) -> Result<Self, Failure> {
         let n = case.n;
         let mut random = Random(n as u64);
-        let polys = if scale == Scale::Check { 2 } else { 8 };
+        let polys = match scale {
+            Scale::Check => 2,
+            Scale::Small | Scale::Full => 8,
+            Scale::Batch => 256,
+        };
         let words = |random: &mut Random, count: usize, below: usize| -> Vec<u32> {
             (0..count).map(|_| random.below(below) as u32).collect()
         };
@@ -142,8 +148,9 @@ impl Task {
                 let plan = Plan::new(Modulus::P1, n).map_err(unsuited)?;
                 let forward = case.kernel == Kernel::Forward;
                 let direction = if forward { Direction::Forward } else { Direction::Inverse };
-                let polys = Aligned::new(&words(&mut random, n, plan.modulus().value() as usize));
-                (Data::Ntt { plan: Box::new(plan), direction, polys }, 1, 8 * n)
+                let transforms = if scale == Scale::Batch { polys } else { 1 };
+                let polys = Aligned::new(&words(&mut random, transforms * n, plan.modulus().value() as usize));
+                (Data::Ntt { plan: Box::new(plan), direction, polys }, transforms, 8 * transforms * n)
             }
             Kernel::Expand => (Data::Expand { out: Aligned::new(&vec![0; n]) }, n, 4 * n),
             Kernel::Pad => {
@@ -278,7 +285,7 @@ fn sum(random: &mut Random, n: usize, scale: Scale) -> (Data, usize, usize) {
     let (polys, count) = match scale {
         Scale::Check => (1, 5),
         Scale::Small => (1, 8),
-        Scale::Full => (204, 24),
+        Scale::Full | Scale::Batch => (204, 24),
     };
     let shape = Shape { bits: BITS, coefficients: polys * n };
     let bytes = shape.packed_len();

@@ -42,6 +42,7 @@ pub const SUITE: &[Case] = suite![
     pad::suites,
     pad::last_poly,
     pad::ranges_split_anywhere,
+    pad::a_draw_equal_to_p,
     pad::no_polys,
     seal::suites,
     seal::hostile_digits,

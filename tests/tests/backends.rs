@@ -25,8 +25,8 @@ fn main() {
         add(isa.name(), engine(isa, 1));
     }
     // Other thread counts on the best engine: the bits must not notice.
-    add("cpu-best-2-threads", Ok(Arc::new(Cpu::best(2))));
-    add("cpu-best-5-threads", Ok(Arc::new(Cpu::best(5))));
+    add("cpu-best-2-threads", Ok(Arc::new(Cpu::best(2).with_least_words(1))));
+    add("cpu-best-5-threads", Ok(Arc::new(Cpu::best(5).with_least_words(1))));
     for name in required.iter().filter(|name| !known.contains(name)) {
         let message = format!("REQUIRE_BACKENDS names {name}, which is none of {known:?}");
         trials.push(Trial::test(format!("{name}::is_known"), move || Err(message.into())));

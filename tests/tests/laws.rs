@@ -26,7 +26,8 @@ const RINGS: [&[u32]; 6] = [
 static ENGINES: LazyLock<Vec<Cpu>> = LazyLock::new(|| Cpu::present(1));
 
 /// The best instruction set on several numbers of threads.
-static THREADS: LazyLock<Vec<Cpu>> = LazyLock::new(|| [1, 2, 3, 5].map(Cpu::best).into());
+static THREADS: LazyLock<Vec<Cpu>> =
+    LazyLock::new(|| [1, 2, 3, 5].map(|threads| Cpu::best(threads).with_least_words(1)).into());
 
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").map_or(32, |cases| cases.parse().expect("PROPTEST_CASES is a number"));

@@ -19,12 +19,20 @@ impl Avx2 {
     pub(super) fn run<B: Body>(self, body: B) -> B::Output {
         #[target_feature(enable = "avx2,bmi2")]
         fn shell<B: Body>(simd: Avx2, body: B) -> B::Output {
+            // Left alone, the compiler aligns the stack to sixteen bytes only, and vectors kept there lie across two lines of
+            // the cache, depending on where the stack begins. A local that it must not remove makes it align the frame;
+            // `mut`, or it becomes a constant elsewhere.
+            core::hint::black_box(&mut Line([0; 32]));
             body.run(simd)
         }
         // SAFETY: `self` proves that the processor has every enabled feature.
         unsafe { shell(self, body) }
     }
 }
+
+/// A vector's place in memory.
+#[repr(align(32))]
+struct Line(#[allow(dead_code, reason = "only where it lies matters")] [u8; 32]);
 
 /// An intrinsic without memory access, called under the proof that `self` is.
 macro_rules! op {
@@ -43,6 +51,7 @@ fn odd_words(_: Avx2, x: __m256i) -> __m256i {
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const REGISTERS: usize = 16;
+    const PAIRS_OF_GROUPS: bool = true;
     type V = __m256i;
 
     #[inline(always)]
@@ -87,6 +96,11 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn min(self, a: __m256i, b: __m256i) -> __m256i {
         op!(_mm256_min_epu32(a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m256i, b: __m256i) -> __m256i {
+        op!(_mm256_max_epu32(a, b))
     }
 
     #[inline(always)]

@@ -25,12 +25,20 @@ impl Avx512 {
     pub(super) fn run<B: Body>(self, body: B) -> B::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vpopcntdq,bmi2")]
         fn shell<B: Body>(simd: Avx512, body: B) -> B::Output {
+            // Left alone, the compiler aligns the stack to sixteen bytes only, and vectors kept there lie across two lines of
+            // the cache, depending on where the stack begins. A local that it must not remove makes it align the frame;
+            // `mut`, or it becomes a constant elsewhere.
+            core::hint::black_box(&mut Line([0; 64]));
             body.run(simd)
         }
         // SAFETY: `self` proves that the processor has every enabled feature (all processors with these have BMI2).
         unsafe { shell(self, body) }
     }
 }
+
+/// A vector's place in memory.
+#[repr(align(64))]
+struct Line(#[allow(dead_code, reason = "only where it lies matters")] [u8; 64]);
 
 /// An intrinsic without memory access, called under the proof that `self` is.
 macro_rules! op {
@@ -71,9 +79,80 @@ fn merge_high(even: __m512i, mut odd: __m512i) -> __m512i {
     odd
 }
 
+/// One instruction of ChaCha on four registers of its state each.
+macro_rules! four {
+    (add [$($x:literal)*] [$($y:literal)*]) => { concat!($("vpaddd zmm", $x, ", zmm", $x, ", zmm", $y, "\n"),*) };
+    (xor [$($x:literal)*] [$($y:literal)*]) => { concat!($("vpxord zmm", $x, ", zmm", $x, ", zmm", $y, "\n"),*) };
+    (rotate [$($x:literal)*] $by:literal) => { concat!($("vprold zmm", $x, ", zmm", $x, ", ", $by, "\n"),*) };
+}
+
+/// Four quarter rounds, step by step.
+macro_rules! round {
+    ($a:tt $b:tt $c:tt $d:tt) => {
+        concat!(
+            four!(add $a $b), four!(xor $d $a), four!(rotate $d 16), four!(add $c $d), four!(xor $b $c), four!(rotate $b 12),
+            four!(add $a $b), four!(xor $d $a), four!(rotate $d 8), four!(add $c $d), four!(xor $b $c), four!(rotate $b 7),
+        )
+    };
+}
+
+/// Ten double rounds of two groups. Their words are all the registers there are, and no step needs one more: written with
+/// intrinsics, the compiler keeps some of them in memory nevertheless.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn ten_double_rounds([x, y]: &mut [[__m512i; 16]; 2]) {
+    // SAFETY: instructions on registers, of the feature this function enables; the loop counts down from ten.
+    unsafe {
+        core::arch::asm!(
+            "2:",
+            round!([0 1 2 3] [4 5 6 7] [8 9 10 11] [12 13 14 15]),
+            round!([16 17 18 19] [20 21 22 23] [24 25 26 27] [28 29 30 31]),
+            round!([0 1 2 3] [5 6 7 4] [10 11 8 9] [15 12 13 14]),
+            round!([16 17 18 19] [21 22 23 20] [26 27 24 25] [31 28 29 30]),
+            "dec {count:e}",
+            "jnz 2b",
+            count = inout(reg) 10 => _,
+            inout("zmm0") x[0],
+            inout("zmm1") x[1],
+            inout("zmm2") x[2],
+            inout("zmm3") x[3],
+            inout("zmm4") x[4],
+            inout("zmm5") x[5],
+            inout("zmm6") x[6],
+            inout("zmm7") x[7],
+            inout("zmm8") x[8],
+            inout("zmm9") x[9],
+            inout("zmm10") x[10],
+            inout("zmm11") x[11],
+            inout("zmm12") x[12],
+            inout("zmm13") x[13],
+            inout("zmm14") x[14],
+            inout("zmm15") x[15],
+            inout("zmm16") y[0],
+            inout("zmm17") y[1],
+            inout("zmm18") y[2],
+            inout("zmm19") y[3],
+            inout("zmm20") y[4],
+            inout("zmm21") y[5],
+            inout("zmm22") y[6],
+            inout("zmm23") y[7],
+            inout("zmm24") y[8],
+            inout("zmm25") y[9],
+            inout("zmm26") y[10],
+            inout("zmm27") y[11],
+            inout("zmm28") y[12],
+            inout("zmm29") y[13],
+            inout("zmm30") y[14],
+            inout("zmm31") y[15],
+            options(pure, nomem, nostack),
+        );
+    }
+}
+
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const REGISTERS: usize = 32;
+    const PAIRS_OF_GROUPS: bool = true;
     type V = __m512i;
 
     #[inline(always)]
@@ -118,6 +197,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn min(self, a: __m512i, b: __m512i) -> __m512i {
         op!(_mm512_min_epu32(a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_max_epu32(a, b))
     }
 
     #[inline(always)]
@@ -252,6 +336,14 @@ impl Simd for Avx512 {
                     self.store(words, &mut to[16 * (4 * row + block)..]);
                 }
             });
+        }
+    }
+
+    #[inline(always)]
+    fn double_rounds<const G: usize>(self, groups: &mut [[__m512i; 16]; G]) {
+        match groups.as_mut_slice().try_into() {
+            Ok(pair) => op!(ten_double_rounds(pair)),
+            Err(_) => super::expand::double_rounds(self, groups),
         }
     }
 

@@ -87,6 +87,10 @@ impl Isa {
     }
 }
 
+/// Words in a piece of work, at least. Handing work to a sleeping thread takes 10 to 20 microseconds; expanding so many
+/// words takes as long, and every other kernel takes longer.
+const LEAST_WORDS: usize = 1 << 15;
+
 /// An instruction set with the proof that it is there.
 #[derive(Clone, Copy, Debug)]
 enum Engine {
@@ -105,6 +109,8 @@ pub struct Cpu {
     isa: Isa,
     engine: Engine,
     threads: usize,
+    /// Words in a piece of work.
+    least_words: usize,
     /// None for one thread, which is the caller's own.
     pool: Option<rayon::ThreadPool>,
 }
@@ -134,7 +140,14 @@ impl Cpu {
         // Where the system gives no threads, the caller's own does all the work.
         let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()).flatten();
         let threads = if pool.is_some() { threads } else { 1 };
-        Self { isa, engine, threads, pool }
+        Self { isa, engine, threads, least_words: LEAST_WORDS, pool }
+    }
+
+    /// Splits work into pieces of `words` words or more (at least one), instead of what pays. For tests of the splitting.
+    #[must_use]
+    pub fn with_least_words(mut self, words: usize) -> Self {
+        self.least_words = words.max(1);
+        self
     }
 
     /// The instruction set.
@@ -151,7 +164,7 @@ impl Cpu {
 
     /// Raw words of one stream of the expander, from its beginning.
     pub fn expand(&self, seed: &[u8; 32], domain: Domain, poly: u32, limb: u32, out: &mut [u32]) {
-        let size = self.share(out.len().div_ceil(256)) * 256;
+        let size = self.share(out.len().div_ceil(256), 256) * 256;
         let pieces = out.chunks_mut(size).enumerate();
         let pieces = pieces.map(|(index, out)| ((index * size / 16) as u32, out)).collect();
         self.map(pieces, |(counter, out)| self.run(expand::Words { seed, domain, poly, limb, counter, out }));
@@ -169,10 +182,11 @@ impl Cpu {
         }
     }
 
-    /// How many of `count` units one piece takes: a few pieces per thread, so that an idle one finds more work.
-    fn share(&self, count: usize) -> usize {
+    /// How many of `count` units, of `words` words each, one piece takes: a few pieces per thread, so that an idle one
+    /// finds more work, but none so small that waking a thread takes longer than doing it.
+    fn share(&self, count: usize, words: usize) -> usize {
         let pieces = if self.threads == 1 { 1 } else { 4 * self.threads };
-        count.div_ceil(pieces).max(1)
+        count.div_ceil(pieces).max(self.least_words.div_ceil(words.max(1)))
     }
 
     fn map<T: Send, R: Send>(&self, pieces: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
@@ -187,6 +201,13 @@ impl Cpu {
     }
 }
 
+/// A residue that is expanded and transformed counts as so many words.
+const POLY_EFFORT: usize = 4;
+
+fn ring_words(ring: &Ring) -> usize {
+    ring.n() * ring.plans().len()
+}
+
 /// Polynomial numbers never run over: the jobs' checks saw to that.
 fn offset(first_poly: u32, pieces: usize, share: usize) -> u32 {
     first_poly.wrapping_add((pieces * share) as u32)
@@ -199,7 +220,7 @@ impl Backend for Cpu {
 
     fn ntt(&self, plan: &Plan, direction: Direction, polys: &mut [u32]) -> Result<(), Fault> {
         assert!(polys.len().is_multiple_of(plan.n()), "a batch is a whole number of polynomials");
-        let share = self.share(polys.len() / plan.n());
+        let share = self.share(polys.len() / plan.n(), plan.n());
         let pieces = polys.chunks_mut(share * plan.n()).collect();
         self.map(pieces, |polys| match direction {
             Direction::Forward => self.run(ntt::Forward { plan, polys }),
@@ -209,7 +230,7 @@ impl Backend for Cpu {
     }
 
     fn pad(&self, job: &PadJob<'_>, out: &mut [u32]) -> Result<(), Fault> {
-        let share = self.share(job.polys(out));
+        let share = self.share(job.polys(out), POLY_EFFORT * ring_words(job.ring));
         let PadJob { ring, a_seed, message_seed: seed, .. } = *job;
         let key = &self.message_key(ring, seed);
         let pieces = out.chunks_mut(share * ring.n() * ring.plans().len()).enumerate().collect();
@@ -224,7 +245,7 @@ impl Backend for Cpu {
         job.check(pad, digits, out);
         let encoding = job.encoding;
         let n = encoding.ring().n();
-        let share = self.share(encoding.polys(digits.len()));
+        let share = self.share(encoding.polys(digits.len()), ring_words(encoding.ring()));
         let pads = pad.chunks_mut(share * n * encoding.ring().plans().len());
         let rest = digits.chunks(share * n * encoding.digits_per_coefficient());
         let bytes = out.chunks_mut(share * n / 8 * encoding.bits() as usize);
@@ -240,7 +261,7 @@ impl Backend for Cpu {
         job.check(digits, out);
         let encoding = job.encoding;
         let n = encoding.ring().n();
-        let share = self.share(encoding.polys(digits.len()));
+        let share = self.share(encoding.polys(digits.len()), POLY_EFFORT * ring_words(encoding.ring()));
         let key = &self.message_key(encoding.ring(), job.message_seed);
         let digits = digits.chunks(share * n * encoding.digits_per_coefficient());
         let bytes = out.chunks_mut(share * n / 8 * encoding.bits() as usize);
@@ -254,7 +275,8 @@ impl Backend for Cpu {
 
     fn sum(&self, shape: &Shape, rows: &[&[u8]], accumulator: &mut [u32]) -> Result<(), Fault> {
         shape.check(rows, accumulator);
-        let share = self.share(shape.coefficients.div_ceil(8));
+        // Adding is an eighth of the work of expanding.
+        let share = self.share(shape.coefficients.div_ceil(8), rows.len());
         let pieces = accumulator.chunks_mut(8 * share * shape.words_per_value()).enumerate().collect();
         self.map(pieces, |(index, accumulator)| {
             let first_byte = index * share * shape.bits as usize;
@@ -266,7 +288,7 @@ impl Backend for Cpu {
     fn decrypt(&self, job: &DecryptJob<'_>, accumulator: &[u32], digits: &mut [u32]) -> Result<Noise, Fault> {
         job.check(accumulator, digits);
         let (ring, width) = (job.encoding.ring(), job.encoding.shape(0).words_per_value());
-        let share = self.share(job.encoding.polys(digits.len()));
+        let share = self.share(job.encoding.polys(digits.len()), POLY_EFFORT * ring_words(ring));
         let key = &self.run(pad::SumKey { ring, sum: job.secret_sum });
         let digits = digits.chunks_mut(share * ring.n() * job.encoding.digits_per_coefficient());
         let pieces = digits.zip(accumulator.chunks(share * ring.n() * width)).enumerate().collect();
@@ -280,7 +302,7 @@ impl Backend for Cpu {
     fn dense(&self, job: &DenseJob<'_>, rows: &mut [u32]) -> Result<(), Fault> {
         job.check(rows);
         let secret = &self.run(dense::DenseSecret { job: *job });
-        let share = self.share(rows.len());
+        let share = self.share(rows.len(), job.dimension);
         let pieces = rows.chunks_mut(share).enumerate().collect();
         self.map(pieces, |(index, rows)| {
             let first_row = offset(job.first_row, index, share);

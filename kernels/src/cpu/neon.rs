@@ -34,6 +34,7 @@ macro_rules! op {
 impl Simd for Neon {
     const LANES: usize = 4;
     const REGISTERS: usize = 32;
+    const PAIRS_OF_GROUPS: bool = false;
     type V = uint32x4_t;
 
     #[inline(always)]
@@ -78,6 +79,11 @@ impl Simd for Neon {
     #[inline(always)]
     fn min(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
         op!(vminq_u32(a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        op!(vmaxq_u32(a, b))
     }
 
     #[inline(always)]

@@ -34,6 +34,7 @@ fn from_wide(f: impl Fn(usize) -> u64) -> Words {
 impl Simd for Portable {
     const LANES: usize = LANES;
     const REGISTERS: usize = 16;
+    const PAIRS_OF_GROUPS: bool = false;
     type V = Words;
 
     #[inline(always)]
@@ -78,6 +79,11 @@ impl Simd for Portable {
             let borrow = (u64::from(a).wrapping_sub(u64::from(b)) >> 32) as u32;
             b ^ ((a ^ b) & borrow)
         })
+    }
+
+    #[inline(always)]
+    fn max(self, a: Words, b: Words) -> Words {
+        each(a, b, u32::max)
     }
 
     #[inline(always)]

@@ -12,6 +12,8 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Vector registers.
     const REGISTERS: usize;
+    /// Whether the expander takes two groups of blocks at a time: true where measured to pay.
+    const PAIRS_OF_GROUPS: bool;
     /// The vector.
     type V: Copy;
 
@@ -25,6 +27,8 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     fn and(self, a: Self::V, b: Self::V) -> Self::V;
     /// Unsigned.
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Unsigned. Only for public values: an engine may compare and branch.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// Low halves of the products.
     fn mul_low(self, a: Self::V, b: Self::V) -> Self::V;
     /// High halves of the unsigned products.
@@ -51,6 +55,11 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     fn bytes(self, from: &[u32]) -> Self::V;
     /// Sixteen vectors, lane b of vector w being word w of block b, to blocks one after the other: `16 * LANES` words.
     fn store_blocks(self, state: &[Self::V; 16], to: &mut [u32]);
+    /// ChaCha's ten double rounds on groups of blocks laid out so.
+    #[inline(always)]
+    fn double_rounds<const G: usize>(self, groups: &mut [[Self::V; 16]; G]) {
+        super::expand::double_rounds(self, groups);
+    }
 
     fn add_wide(self, a: Self::V, b: Self::V) -> Self::V;
     /// Products of the low halves of the u64 words.

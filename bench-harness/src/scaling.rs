@@ -1,0 +1,75 @@
+//! What more threads bring: the same large batch on one thread and on all, taking turns.
+
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::stats::{Interval, paired_ratio};
+use crate::task::{Case, Kernel, Scale, Task, check};
+use kernels::cpu::Cpu;
+use serde::Serialize;
+
+/// Elapsed time of one sample.
+const SAMPLE_NS: u64 = 20_000_000;
+/// Pairs of samples for each kernel.
+const PAIRS: usize = 15;
+
+/// One kernel's gain.
+#[derive(Debug, Serialize)]
+pub struct Scaling {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// Length of a polynomial or row.
+    pub n: usize,
+    /// Threads on the fast side.
+    pub threads: usize,
+    /// Elapsed time on one thread over that on all: `threads` would be perfect.
+    #[serde(flatten)]
+    pub interval: Interval,
+    /// Elapsed nanoseconds of each pair of samples, all threads first.
+    pub samples_ns: Vec<(u64, u64)>,
+}
+
+/// What is batched: a kernel bound by arithmetic, one by memory, and the whole way of a robot.
+pub const KERNELS: [Kernel; 3] = [Kernel::Forward, Kernel::Encrypt, Kernel::Sum];
+
+/// Measures one kernel on the engine `one`, which has one thread, and on the same engine with all of them.
+///
+/// Elapsed time: whatever else runs on the machine takes from the side with more threads, so a busy machine shows less.
+///
+/// # Errors
+/// [`Failure::Wrong`] where either computes otherwise than the reference.
+pub fn measure(one: &Cpu, all: &Cpu, kernel: Kernel) -> Result<Scaling, Failure> {
+    let case = Case { kernel, n: 4096 };
+    check(all, case)?;
+    let mut task = Task::new(case, Scale::Batch)?;
+    let repetitions = Clock::Wall.calibrate(SAMPLE_NS, || task.step(one))?;
+    let mut samples_ns = Vec::new();
+    for pair in 0..PAIRS {
+        let mut sample = |cpu: &Cpu| Clock::Wall.sample(repetitions, || task.step(cpu));
+        // Turns change sides, so that a drift hits both alike.
+        samples_ns.push(if pair % 2 == 0 {
+            let fast = sample(all)?;
+            (fast, sample(one)?)
+        } else {
+            let slow = sample(one)?;
+            (sample(all)?, slow)
+        });
+    }
+    let interval = paired_ratio(&samples_ns);
+    Ok(Scaling { kernel: kernel.name(), n: case.n, threads: all.threads(), interval, samples_ns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_on_two_threads_equals_the_reference() {
+        let all = Cpu::best(2);
+        for kernel in KERNELS {
+            let mut batch = Task::new(Case { kernel, n: 1024 }, Scale::Batch).unwrap();
+            assert!(batch.items >= 256, "a batch has many items");
+            batch.step(&all).unwrap();
+            check(&all, Case { kernel, n: 1024 }).unwrap();
+        }
+    }
+}
