@@ -2,12 +2,13 @@
 
 use crate::{Modulus, ModulusError, Shoup};
 use core::fmt;
+use std::sync::OnceLock;
 
 /// The tables of a negacyclic transform mod `X^n + 1`. Immutable, so one plan serves every thread.
 ///
 /// Entry `i >= 1` of the forward table is `psi^bitrev(i)`, of the inverse table `psi^-bitrev(i)`, with bits reversed over
 /// `log2 n` bits: a stage of `k` blocks reads entries `k..2k` in order.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Plan {
     modulus: Modulus,
     n: usize,
@@ -18,11 +19,22 @@ pub struct Plan {
     inverse: Table,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 struct Table {
     factors: Vec<u32>,
     quotients: Vec<u32>,
+    /// Made when first asked for: an engine asks for one block length.
+    blocks: [OnceLock<Vec<u32>>; 3],
 }
+
+/// A prime and a length decide all the rest.
+impl PartialEq for Plan {
+    fn eq(&self, other: &Self) -> bool {
+        (self.modulus, self.n) == (other.modulus, other.n)
+    }
+}
+
+impl Eq for Plan {}
 
 /// Why there is no transform of this size mod this prime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +151,25 @@ impl Plan {
     pub fn inverse_table(&self) -> (&[u32], &[u32]) {
         (&self.inverse.factors, &self.inverse.quotients)
     }
+
+    /// The forward table once more for the last stages: for each block of `words` words, one record of `2 * words` words.
+    /// The `k` roots of the stage that splits it into `2k` blocks are at `2k..3k`, their quotients at `3k..4k`.
+    ///
+    /// # Panics
+    /// If `words` is none of 16, 32 and 64.
+    #[must_use]
+    pub fn forward_blocks(&self, words: usize) -> &[u32] {
+        self.forward.blocks(words)
+    }
+
+    /// The same for the inverse table.
+    ///
+    /// # Panics
+    /// If `words` is none of 16, 32 and 64.
+    #[must_use]
+    pub fn inverse_blocks(&self, words: usize) -> &[u32] {
+        self.inverse.blocks(words)
+    }
 }
 
 impl Table {
@@ -152,7 +183,25 @@ impl Table {
             (factors[at], quotients[at]) = (shoup.factor, shoup.quotient);
             power = modulus.mul(power, root);
         }
-        Self { factors, quotients }
+        Self { factors, quotients, blocks: Default::default() }
+    }
+
+    fn blocks(&self, words: usize) -> &[u32] {
+        assert!(matches!(words, 16 | 32 | 64), "no engine works on blocks of {words} words");
+        self.blocks[words.ilog2() as usize - 4].get_or_init(|| {
+            let count = self.factors.len() / words;
+            let mut records = vec![0; 2 * self.factors.len()];
+            for (index, record) in records.chunks_exact_mut(2 * words).enumerate() {
+                let mut k = 1;
+                while 4 * k <= 2 * words {
+                    let roots = k * (count + index)..k * (count + index + 1);
+                    record[2 * k..3 * k].copy_from_slice(&self.factors[roots.clone()]);
+                    record[3 * k..4 * k].copy_from_slice(&self.quotients[roots]);
+                    k *= 2;
+                }
+            }
+            records
+        })
     }
 }
 
