@@ -2,6 +2,7 @@
 
 use crate::{Modulus, ModulusError, Shoup};
 use core::fmt;
+use core::iter::repeat_n;
 use std::sync::OnceLock;
 
 /// The tables of a negacyclic transform mod `X^n + 1`. Immutable, so one plan serves every thread.
@@ -172,6 +173,11 @@ impl Plan {
     }
 }
 
+/// The length of a record of [`Plan::forward_blocks`].
+const fn record_words(words: usize) -> usize {
+    16 + words * (words.ilog2() as usize - 2)
+}
+
 impl Table {
     fn powers(modulus: Modulus, n: usize, root: u32) -> Self {
         let mut factors = vec![0; n];
@@ -189,15 +195,21 @@ impl Table {
     fn blocks(&self, words: usize) -> &[u32] {
         assert!(matches!(words, 16 | 32 | 64), "no engine works on blocks of {words} words");
         self.blocks[words.ilog2() as usize - 4].get_or_init(|| {
-            let count = self.factors.len() / words;
-            let mut records = vec![0; 2 * self.factors.len()];
-            for (index, record) in records.chunks_exact_mut(2 * words).enumerate() {
-                let mut k = 1;
-                while 4 * k <= 2 * words {
+            let (count, lanes) = (self.factors.len() / words, words / 4);
+            let mut records = Vec::with_capacity(count * record_words(words));
+            for index in 0..count {
+                for k in [1, 2] {
                     let roots = k * (count + index)..k * (count + index + 1);
-                    record[2 * k..3 * k].copy_from_slice(&self.factors[roots.clone()]);
-                    record[3 * k..4 * k].copy_from_slice(&self.quotients[roots]);
-                    k *= 2;
+                    records.extend_from_slice(&self.factors[roots.clone()]);
+                    records.extend_from_slice(&self.quotients[roots]);
+                }
+                records.resize(records.len() + 10, 0);
+                for stage in 2..words.ilog2() {
+                    let (k, each) = (1 << stage, 2 * lanes >> stage);
+                    let roots = k * (count + index)..k * (count + index + 1);
+                    for table in [&self.factors, &self.quotients] {
+                        records.extend(table[roots.clone()].iter().flat_map(|&root| repeat_n(root, each)));
+                    }
                 }
             }
             records

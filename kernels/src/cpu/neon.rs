@@ -149,20 +149,6 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn spread<const T: usize>(self, from: &[u32]) -> uint32x4_t {
-        match T {
-            1 => self.load(from),
-            2 => {
-                let from = &from[..2];
-                // SAFETY: two words are there.
-                let words = unsafe { vld1_u32(from.as_ptr()) };
-                op!(vcombine_u32(vzip1_u32(words, words), vzip2_u32(words, words)))
-            }
-            _ => self.splat(from[0]),
-        }
-    }
-
-    #[inline(always)]
     fn bytes(self, from: &[u32]) -> uint32x4_t {
         let four = u64::from(from[0]);
         op!(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))))

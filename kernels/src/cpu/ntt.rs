@@ -34,23 +34,28 @@ impl<'a, S: Simd> Record<'a, S> {
     /// The record for pair `pair` of several.
     #[inline(always)]
     fn of(simd: S, records: &'a [u32], pair: usize) -> Self {
-        Self { simd, words: &records[8 * S::LANES * (pair / 2)..][..8 * S::LANES] }
+        Self { simd, words: &records[record::<S>() * (pair / 2)..][..record::<S>()] }
     }
 
-    /// Root `index` of the `k` of a stage.
+    /// Root `index` of the one or two of a stage.
     #[inline(always)]
     fn root(&self, k: usize, index: usize) -> Root<S> {
-        let s = self.simd;
-        Root { factor: s.splat(self.words[2 * k + index]), quotient: s.splat(self.words[3 * k + index]) }
+        let (s, at) = (self.simd, 2 * (k - 1) + index);
+        Root { factor: s.splat(self.words[at]), quotient: s.splat(self.words[at + k]) }
     }
 
     /// The roots for pair `index` of the two, each for `T` neighbouring lanes.
     #[inline(always)]
     fn roots<const T: usize>(&self, index: usize) -> Root<S> {
-        let count = S::LANES / T;
-        let factor = self.simd.spread::<T>(&self.words[(4 + index) * count..]);
-        Root { factor, quotient: self.simd.spread::<T>(&self.words[(6 + index) * count..]) }
+        let at = 16 + 4 * S::LANES * (S::LANES / 2 / T).ilog2() as usize + S::LANES * index;
+        let s = self.simd;
+        Root { factor: s.load(&self.words[at..]), quotient: s.load(&self.words[at + 2 * S::LANES..]) }
     }
+}
+
+/// Words of roots for four vectors.
+const fn record<S: Simd>() -> usize {
+    16 + 4 * S::LANES * S::LANES.ilog2() as usize
 }
 
 /// The prime and the tables, in vectors' terms.
@@ -254,7 +259,7 @@ pub(super) fn forward<S: Simd>(field: &Field<'_, S>, poly: &mut [u32]) {
     forward_pass::<S, ANY>(field, poly, 1, taken);
     // Small polynomials have no passes left, and blocks shorter than what a tail takes.
     let part = (n >> taken).max(2 * pairs::<S>() * S::LANES);
-    let parts = poly.chunks_exact_mut(part).zip(field.blocks.chunks_exact(2 * part));
+    let parts = poly.chunks_exact_mut(part).zip(field.blocks.chunks_exact(part / (4 * S::LANES) * record::<S>()));
     for (index, (part, records)) in parts.enumerate() {
         let (mut block, mut first, mut stages) = (n >> taken, (1 << taken) + index, stages - taken);
         while stages > 0 {
@@ -274,7 +279,7 @@ pub(super) fn forward<S: Simd>(field: &Field<'_, S>, poly: &mut [u32]) {
 
 #[inline(always)]
 fn forward_tails<S: Simd, const PAIRS: usize>(field: &Field<'_, S>, part: &mut [u32], records: &[u32]) {
-    let records = records.chunks_exact(4 * PAIRS * S::LANES);
+    let records = records.chunks_exact(PAIRS / 2 * record::<S>());
     for (data, records) in part.chunks_exact_mut(2 * PAIRS * S::LANES).zip(records) {
         forward_tail::<S, PAIRS>(field, data, records);
     }
@@ -413,7 +418,7 @@ fn inverse_from<S: Simd, const WORDS: usize>(field: &Field<'_, S>, plan: &Plan, 
     let stages = upper_stages::<S>(n);
     let last = depth::<S>(stages);
     let part = (n >> last).max(2 * pairs::<S>() * S::LANES);
-    let parts = poly.chunks_exact_mut(part).zip(field.blocks.chunks_exact(2 * part));
+    let parts = poly.chunks_exact_mut(part).zip(field.blocks.chunks_exact(part / (4 * S::LANES) * record::<S>()));
     for (index, (part, records)) in parts.enumerate() {
         let mut stages = stages - last;
         let mut first = ((1 << last) + index) << stages;
@@ -536,7 +541,7 @@ fn inverse_tails<S: Simd, const PAIRS: usize, const WORDS: usize>(
     part: &mut [u32],
     records: &[u32],
 ) {
-    let records = records.chunks_exact(4 * PAIRS * S::LANES);
+    let records = records.chunks_exact(PAIRS / 2 * record::<S>());
     for (data, records) in part.chunks_exact_mut(2 * PAIRS * S::LANES).zip(records) {
         inverse_tail::<S, PAIRS, WORDS>(field, data, records);
     }

@@ -135,11 +135,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn spread<const T: usize>(self, from: &[u32]) -> Words {
-        core::array::from_fn(|i| from[i / T])
-    }
-
-    #[inline(always)]
     fn bytes(self, from: &[u32]) -> Words {
         core::array::from_fn(|i| from[i / 4] >> (8 * (i % 4)) & 0xFF)
     }
