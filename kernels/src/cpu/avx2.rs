@@ -53,7 +53,6 @@ fn merge_high(simd: Avx2, even: __m256i, odd: __m256i) -> __m256i {
 
 impl Simd for Avx2 {
     const LANES: usize = 8;
-    const REGISTERS: usize = 16;
     type V = __m256i;
 
     #[inline(always)]

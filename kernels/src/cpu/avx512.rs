@@ -74,7 +74,6 @@ fn merge_high(even: __m512i, mut odd: __m512i) -> __m512i {
 
 impl Simd for Avx512 {
     const LANES: usize = 16;
-    const REGISTERS: usize = 32;
     type V = __m512i;
 
     #[inline(always)]

@@ -31,7 +31,6 @@ macro_rules! op {
 
 impl Simd for Neon {
     const LANES: usize = 4;
-    const REGISTERS: usize = 32;
     type V = uint32x4_t;
 
     #[inline(always)]

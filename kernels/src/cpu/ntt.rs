@@ -2,18 +2,19 @@
 //! all remaining stages in registers. Values between passes: forward `[0, 4p)`, inverse `[0, 2p)`.
 
 use super::simd::{Body, Simd};
+use super::tail::{PAIRS, forward_tails, inverse_tails, record};
 use ntt::Plan;
 
 /// Words as the caller gave them: any.
-const ANY: usize = 1;
+pub(super) const ANY: usize = 1;
 /// Words in the range that a pass takes.
 const LAZY: usize = 0;
 
 /// A root of unity, or one per lane, with its quotient.
 #[derive(Clone, Copy)]
-struct Root<S: Simd> {
-    factor: S::V,
-    quotient: S::V,
+pub(super) struct Root<S: Simd> {
+    pub(super) factor: S::V,
+    pub(super) quotient: S::V,
 }
 
 impl<S: Simd> Root<S> {
@@ -23,50 +24,15 @@ impl<S: Simd> Root<S> {
     }
 }
 
-/// The roots of four vectors' last stages.
-#[derive(Clone, Copy)]
-struct Record<'a, S: Simd> {
-    simd: S,
-    words: &'a [u32],
-}
-
-impl<'a, S: Simd> Record<'a, S> {
-    /// The record for pair `pair` of several.
-    #[inline(always)]
-    fn of(simd: S, records: &'a [u32], pair: usize) -> Self {
-        Self { simd, words: &records[record::<S>() * (pair / 2)..][..record::<S>()] }
-    }
-
-    /// Root `index` of the one or two of a stage.
-    #[inline(always)]
-    fn root(&self, k: usize, index: usize) -> Root<S> {
-        let (s, at) = (self.simd, 2 * (k - 1) + index);
-        Root { factor: s.splat(self.words[at]), quotient: s.splat(self.words[at + k]) }
-    }
-
-    /// The roots for pair `index` of the two, each for `T` neighbouring lanes.
-    #[inline(always)]
-    fn roots<const T: usize>(&self, index: usize) -> Root<S> {
-        let at = 16 + 4 * S::LANES * (S::LANES / 2 / T).ilog2() as usize + S::LANES * index;
-        let s = self.simd;
-        Root { factor: s.load(&self.words[at..]), quotient: s.load(&self.words[at + 2 * S::LANES..]) }
-    }
-}
-
-/// Words of roots for four vectors.
-const fn record<S: Simd>() -> usize {
-    16 + 4 * S::LANES * S::LANES.ilog2() as usize
-}
-
 /// The prime and the tables, in vectors' terms.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a, S: Simd> {
-    simd: S,
+    pub(super) simd: S,
     p: S::V,
-    two_p: S::V,
+    pub(super) two_p: S::V,
     four_p: S::V,
     minus_p: S::V,
-    minus_two_p: S::V,
+    pub(super) minus_two_p: S::V,
     /// Whether every word is below 8p, so that two subtractions tame it.
     large: bool,
     one: Root<S>,
@@ -121,7 +87,7 @@ impl<'a, S: Simd> Field<'a, S> {
     /// `[0, 2b)` to `[0, b)`: where x < b the difference wraps and is the larger one. With `-b` for the bound,
     /// `[-b, b)` to `[0, b)`: where x is negative it is the larger one.
     #[inline(always)]
-    fn below(&self, x: S::V, bound: S::V) -> S::V {
+    pub(super) fn below(&self, x: S::V, bound: S::V) -> S::V {
         self.simd.min(x, self.simd.sub(x, bound))
     }
 
@@ -133,13 +99,13 @@ impl<'a, S: Simd> Field<'a, S> {
 
     /// `x + wy, x - wy`: any y, x in `[0, 4p)` if the bound is 2p, in `(-2p, 2p)` if it is -2p; results in `[0, 4p)`.
     #[inline(always)]
-    fn decimate(&self, x: S::V, y: S::V, root: Root<S>, bound: S::V) -> (S::V, S::V) {
+    pub(super) fn decimate(&self, x: S::V, y: S::V, root: Root<S>, bound: S::V) -> (S::V, S::V) {
         self.decimate_by::<{ usize::MAX }>(x, y, root, bound)
     }
 
     /// [`Field::decimate`] with a root for each `T` neighbouring lanes.
     #[inline(always)]
-    fn decimate_by<const T: usize>(&self, x: S::V, y: S::V, root: Root<S>, bound: S::V) -> (S::V, S::V) {
+    pub(super) fn decimate_by<const T: usize>(&self, x: S::V, y: S::V, root: Root<S>, bound: S::V) -> (S::V, S::V) {
         let s = self.simd;
         let (u, v) = (self.below(x, bound), self.mul::<T>(y, root));
         (s.add(u, v), s.sub(s.add(u, self.two_p), v))
@@ -147,7 +113,7 @@ impl<'a, S: Simd> Field<'a, S> {
 
     /// [`Field::decimate`], the difference in `(-2p, 2p)`: an operation less where the next stage only adds to it.
     #[inline(always)]
-    fn decimate_signed(&self, x: S::V, y: S::V, root: Root<S>, bound: S::V) -> (S::V, S::V) {
+    pub(super) fn decimate_signed(&self, x: S::V, y: S::V, root: Root<S>, bound: S::V) -> (S::V, S::V) {
         let s = self.simd;
         let (u, v) = (self.below(x, bound), self.mul::<{ usize::MAX }>(y, root));
         (s.add(u, v), s.sub(u, v))
@@ -155,7 +121,7 @@ impl<'a, S: Simd> Field<'a, S> {
 
     /// [`Field::decimate`] with a root for each lane, x in `[0, 4p)`, results in `[0, p)`.
     #[inline(always)]
-    fn decimate_last(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
+    pub(super) fn decimate_last(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
         let s = self.simd;
         let (u, v) = (self.canonical(self.below(x, self.two_p)), self.canonical(self.mul::<1>(y, root)));
         (self.canonical(s.add(u, v)), self.below(s.sub(u, v), self.minus_p))
@@ -163,13 +129,13 @@ impl<'a, S: Simd> Field<'a, S> {
 
     /// `x + y, w(x - y)`: both in `[0, 2p)`; results in `[0, 2p)`.
     #[inline(always)]
-    fn combine(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
+    pub(super) fn combine(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
         self.combine_by::<{ usize::MAX }>(x, y, root)
     }
 
     /// [`Field::combine`] with a root for each `T` neighbouring lanes.
     #[inline(always)]
-    fn combine_by<const T: usize>(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
+    pub(super) fn combine_by<const T: usize>(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
         let s = self.simd;
         let difference = s.sub(s.add(x, self.two_p), y);
         (self.below(s.add(x, y), self.two_p), self.mul::<T>(difference, root))
@@ -177,7 +143,7 @@ impl<'a, S: Simd> Field<'a, S> {
 
     /// Loads words to `[0, 4p)`. Words of a smaller prime have been through [`Field::tame`].
     #[inline(always)]
-    fn load<const WORDS: usize>(&self, from: &[u32]) -> S::V {
+    pub(super) fn load<const WORDS: usize>(&self, from: &[u32]) -> S::V {
         let words = self.simd.load(from);
         if WORDS == ANY { self.below(words, self.four_p) } else { words }
     }
@@ -230,12 +196,9 @@ impl Body for Inverse<'_> {
     }
 }
 
-/// How many of the remaining stages the next pass takes: three at a time where eight vectors and their roots fit in
-/// the registers, never leaving a single one.
-#[inline(always)]
-fn depth<S: Simd>(stages: u32) -> u32 {
-    let three = if S::REGISTERS >= 32 { stages.is_multiple_of(3) } else { !stages.is_multiple_of(2) };
-    if three { 3 } else { 2 }
+/// How many of the remaining stages the next pass takes: three where that leaves a multiple of three, never all but one.
+fn depth(stages: u32) -> u32 {
+    if stages.is_multiple_of(3) { 3 } else { 2 }
 }
 
 /// Stages above those that [`forward_tail`] and [`inverse_tail`] do: at least two, 4 * LANES being at most 64 words of 256.
@@ -244,44 +207,27 @@ fn upper_stages<S: Simd>(n: usize) -> u32 {
     (n / (4 * S::LANES)).ilog2()
 }
 
-/// How many pairs of vectors go through the tail together, as the registers allow.
-const fn pairs<S: Simd>() -> usize {
-    if S::REGISTERS >= 32 { 4 } else { 2 }
-}
-
 /// Any words to `[0, p)`. Each block of the first pass is finished before the next: it stays in the first-level cache.
 #[inline(always)]
 pub(super) fn forward<S: Simd>(field: &Field<'_, S>, poly: &mut [u32]) {
     let n = poly.len();
     field.tame(&mut poly[..n / 2]);
     let stages = upper_stages::<S>(n);
-    let taken = depth::<S>(stages);
+    let taken = depth(stages);
     forward_pass::<S, ANY>(field, poly, 1, taken);
     // Small polynomials have no passes left, and blocks shorter than what a tail takes.
-    let part = (n >> taken).max(2 * pairs::<S>() * S::LANES);
+    let part = (n >> taken).max(2 * PAIRS * S::LANES);
     let parts = poly.chunks_exact_mut(part).zip(field.blocks.chunks_exact(part / (4 * S::LANES) * record::<S>()));
     for (index, (part, records)) in parts.enumerate() {
         let (mut block, mut first, mut stages) = (n >> taken, (1 << taken) + index, stages - taken);
         while stages > 0 {
-            let taken = depth::<S>(stages);
+            let taken = depth(stages);
             for (index, chunk) in part.chunks_exact_mut(block).enumerate() {
                 forward_pass::<S, LAZY>(field, chunk, first + index, taken);
             }
             (block, first, stages) = (block >> taken, first << taken, stages - taken);
         }
-        if S::REGISTERS >= 32 {
-            forward_tails::<S, 4>(field, part, records);
-        } else {
-            forward_tails::<S, 2>(field, part, records);
-        }
-    }
-}
-
-#[inline(always)]
-fn forward_tails<S: Simd, const PAIRS: usize>(field: &Field<'_, S>, part: &mut [u32], records: &[u32]) {
-    let records = records.chunks_exact(PAIRS / 2 * record::<S>());
-    for (data, records) in part.chunks_exact_mut(2 * PAIRS * S::LANES).zip(records) {
-        forward_tail::<S, PAIRS>(field, data, records);
+        forward_tails(field, part, records);
     }
 }
 
@@ -355,57 +301,6 @@ fn quarters<S: Simd>(block: &mut [u32]) -> impl Iterator<Item = [&mut [u32]; 4]>
     low.zip(high).map(|((a, b), (c, d))| [a, b, c, d])
 }
 
-/// The stages from `2 * LANES` words apart down to neighbours, and the final reduction, in registers. All vectors go
-/// through a stage before any goes on: a stage's long chain of products hides behind the others'.
-#[inline(always)]
-fn forward_tail<S: Simd, const PAIRS: usize>(field: &Field<'_, S>, data: &mut [u32], records: &[u32]) {
-    let s = field.simd;
-    let mut x = [s.splat(0); PAIRS];
-    let mut y = [s.splat(0); PAIRS];
-    for (quad, words) in data.chunks_exact(4 * S::LANES).enumerate() {
-        let (i, j) = (2 * quad, 2 * quad + 1);
-        let root = Record::of(s, records, i).root(1, 0);
-        let (bound, words) = (field.two_p, words.split_at(2 * S::LANES));
-        (x[i], x[j]) = field.decimate_signed(s.load(words.0), s.load(words.1), root, bound);
-        (y[i], y[j]) = field.decimate(s.load(&words.0[S::LANES..]), s.load(&words.1[S::LANES..]), root, bound);
-    }
-    for i in 0..PAIRS {
-        let bound = if i % 2 == 0 { field.two_p } else { field.minus_two_p };
-        (x[i], y[i]) = field.decimate(x[i], y[i], Record::of(s, records, i).root(2, i % 2), bound);
-    }
-    if S::LANES >= 16 {
-        forward_step::<S, PAIRS, 8>(field, &mut x, &mut y, records);
-    }
-    if S::LANES >= 8 {
-        forward_step::<S, PAIRS, 4>(field, &mut x, &mut y, records);
-    }
-    forward_step::<S, PAIRS, 2>(field, &mut x, &mut y, records);
-    for i in 0..PAIRS {
-        let (a, b) = s.exchange::<1>(x[i], y[i]);
-        (x[i], y[i]) = field.decimate_last(a, b, Record::of(s, records, i).roots::<1>(i % 2));
-    }
-    for (i, words) in data.chunks_exact_mut(2 * S::LANES).enumerate() {
-        let (x, y) = s.zip(x[i], y[i]);
-        s.store(x, words);
-        s.store(y, &mut words[S::LANES..]);
-    }
-}
-
-/// The stage of neighbours `T` words apart: after the exchange lane l belongs to block `l / T`.
-#[inline(always)]
-fn forward_step<S: Simd, const PAIRS: usize, const T: usize>(
-    field: &Field<'_, S>,
-    x: &mut [S::V; PAIRS],
-    y: &mut [S::V; PAIRS],
-    records: &[u32],
-) {
-    for i in 0..PAIRS {
-        let root = Record::of(field.simd, records, i).roots::<T>(i % 2);
-        let (a, b) = field.simd.exchange::<T>(x[i], y[i]);
-        (x[i], y[i]) = field.decimate_by::<T>(a, b, root, field.two_p);
-    }
-}
-
 /// In place, words in `[0, 2p)` to `[0, p)`.
 #[inline(always)]
 pub(super) fn inverse<S: Simd>(field: &Field<'_, S>, plan: &Plan, poly: &mut [u32]) {
@@ -416,20 +311,16 @@ pub(super) fn inverse<S: Simd>(field: &Field<'_, S>, plan: &Plan, poly: &mut [u3
 fn inverse_from<S: Simd, const WORDS: usize>(field: &Field<'_, S>, plan: &Plan, poly: &mut [u32]) {
     let n = poly.len();
     let stages = upper_stages::<S>(n);
-    let last = depth::<S>(stages);
-    let part = (n >> last).max(2 * pairs::<S>() * S::LANES);
+    let last = depth(stages);
+    let part = (n >> last).max(2 * PAIRS * S::LANES);
     let parts = poly.chunks_exact_mut(part).zip(field.blocks.chunks_exact(part / (4 * S::LANES) * record::<S>()));
     for (index, (part, records)) in parts.enumerate() {
         let mut stages = stages - last;
         let mut first = ((1 << last) + index) << stages;
-        if S::REGISTERS >= 32 {
-            inverse_tails::<S, 4, WORDS>(field, part, records);
-        } else {
-            inverse_tails::<S, 2, WORDS>(field, part, records);
-        }
+        inverse_tails::<S, WORDS>(field, part, records);
         let mut block = 4 * S::LANES;
         while stages > 0 {
-            let taken = depth::<S>(stages);
+            let taken = depth(stages);
             (block, first, stages) = (block << taken, first >> taken, stages - taken);
             for (index, chunk) in part.chunks_exact_mut(block).enumerate() {
                 if taken == 3 {
@@ -532,69 +423,5 @@ fn inverse_three<S: Simd>(field: &Field<'_, S>, block: &mut [u32], index: usize,
         s.store(x5, f);
         s.store(x6, g);
         s.store(x7, h);
-    }
-}
-
-#[inline(always)]
-fn inverse_tails<S: Simd, const PAIRS: usize, const WORDS: usize>(
-    field: &Field<'_, S>,
-    part: &mut [u32],
-    records: &[u32],
-) {
-    let records = records.chunks_exact(PAIRS / 2 * record::<S>());
-    for (data, records) in part.chunks_exact_mut(2 * PAIRS * S::LANES).zip(records) {
-        inverse_tail::<S, PAIRS, WORDS>(field, data, records);
-    }
-}
-
-#[inline(always)]
-fn inverse_tail<S: Simd, const PAIRS: usize, const WORDS: usize>(
-    field: &Field<'_, S>,
-    data: &mut [u32],
-    records: &[u32],
-) {
-    let s = field.simd;
-    let mut x = [s.splat(0); PAIRS];
-    let mut y = [s.splat(0); PAIRS];
-    for (i, words) in data.chunks_exact(2 * S::LANES).enumerate() {
-        (x[i], y[i]) = s.unzip(field.load::<WORDS>(words), field.load::<WORDS>(&words[S::LANES..]));
-        if WORDS == ANY {
-            (x[i], y[i]) = (field.below(x[i], field.two_p), field.below(y[i], field.two_p));
-        }
-    }
-    inverse_step::<S, PAIRS, 1>(field, &mut x, &mut y, records);
-    inverse_step::<S, PAIRS, 2>(field, &mut x, &mut y, records);
-    if S::LANES >= 8 {
-        inverse_step::<S, PAIRS, 4>(field, &mut x, &mut y, records);
-    }
-    if S::LANES >= 16 {
-        inverse_step::<S, PAIRS, 8>(field, &mut x, &mut y, records);
-    }
-    for i in 0..PAIRS {
-        (x[i], y[i]) = field.combine(x[i], y[i], Record::of(s, records, i).root(2, i % 2));
-    }
-    for (quad, words) in data.chunks_exact_mut(4 * S::LANES).enumerate() {
-        let (i, j) = (2 * quad, 2 * quad + 1);
-        let root = Record::of(s, records, i).root(1, 0);
-        let (a, c) = field.combine(x[i], x[j], root);
-        let (b, d) = field.combine(y[i], y[j], root);
-        s.store(a, words);
-        s.store(b, &mut words[S::LANES..]);
-        s.store(c, &mut words[2 * S::LANES..]);
-        s.store(d, &mut words[3 * S::LANES..]);
-    }
-}
-
-#[inline(always)]
-fn inverse_step<S: Simd, const PAIRS: usize, const T: usize>(
-    field: &Field<'_, S>,
-    x: &mut [S::V; PAIRS],
-    y: &mut [S::V; PAIRS],
-    records: &[u32],
-) {
-    for i in 0..PAIRS {
-        let root = Record::of(field.simd, records, i).roots::<T>(i % 2);
-        let (a, b) = field.combine_by::<T>(x[i], y[i], root);
-        (x[i], y[i]) = field.simd.exchange::<T>(a, b);
     }
 }

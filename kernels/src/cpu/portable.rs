@@ -33,7 +33,6 @@ fn from_wide(f: impl Fn(usize) -> u64) -> Words {
 
 impl Simd for Portable {
     const LANES: usize = LANES;
-    const REGISTERS: usize = 16;
     type V = Words;
 
     #[inline(always)]

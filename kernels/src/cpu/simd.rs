@@ -10,8 +10,6 @@
 pub(super) trait Simd: Copy + Send + Sync + 'static {
     /// Words in a vector.
     const LANES: usize;
-    /// Vector registers.
-    const REGISTERS: usize;
     /// The vector.
     type V: Copy;
 
