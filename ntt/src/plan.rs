@@ -153,8 +153,10 @@ impl Plan {
         (&self.inverse.factors, &self.inverse.quotients)
     }
 
-    /// The forward table once more for the last stages: for each block of `words` words, one record of `2 * words` words.
-    /// The `k` roots of the stage that splits it into `2k` blocks are at `2k..3k`, their quotients at `3k..4k`.
+    /// The forward table once more, for the last stages of an engine that takes four vectors of `words / 4` words at a
+    /// time: one record for each block of `words` words. First the one root of the stage that splits the block in two and
+    /// its quotient, then two roots and their quotients, then ten zeros. Then for each further stage, down to
+    /// neighbours, its roots and after them their quotients, each repeated so that both take `words / 2` words.
     ///
     /// # Panics
     /// If `words` is none of 16, 32 and 64.

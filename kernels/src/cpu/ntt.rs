@@ -196,12 +196,12 @@ impl Body for Inverse<'_> {
     }
 }
 
-/// How many of the remaining stages the next pass takes: three where that leaves a multiple of three, never all but one.
+/// How many of the remaining stages the next pass takes. From two stages on this never leaves a single one.
 fn depth(stages: u32) -> u32 {
     if stages.is_multiple_of(3) { 3 } else { 2 }
 }
 
-/// Stages above those that [`forward_tail`] and [`inverse_tail`] do: at least two, 4 * LANES being at most 64 words of 256.
+/// Stages above the tails': at least two, as four vectors are at most 64 of at least 256 words.
 #[inline(always)]
 fn upper_stages<S: Simd>(n: usize) -> u32 {
     (n / (4 * S::LANES)).ilog2()
