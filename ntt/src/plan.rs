@@ -207,7 +207,7 @@ impl Table {
                 }
                 records.resize(records.len() + 10, 0);
                 for stage in 2..words.ilog2() {
-                    let (k, each) = (1 << stage, 2 * lanes >> stage);
+                    let (k, each) = (1 << stage, (2 * lanes) >> stage);
                     let roots = k * (count + index)..k * (count + index + 1);
                     for table in [&self.factors, &self.quotients] {
                         records.extend(table[roots.clone()].iter().flat_map(|&root| repeat_n(root, each)));
