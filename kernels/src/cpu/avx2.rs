@@ -48,9 +48,19 @@ fn odd_words(_: Avx2, x: __m256i) -> __m256i {
     op!(_mm256_castps_si256(_mm256_movehdup_ps(_mm256_castsi256_ps(x))))
 }
 
+/// High halves of products: the odd ones' are in place, the even ones' move down by one. In the order written: left to
+/// itself the compiler ends long blocks with one chain of products that nothing runs beside.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn merge_high(simd: Avx2, even: __m256i, odd: __m256i) -> __m256i {
+    let mut high = _mm256_blend_epi32::<0b1010_1010>(odd_words(simd, even), odd);
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {} */", inout(ymm_reg) high, options(nomem, nostack, preserves_flags)) };
+    high
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
-    const REGISTERS: usize = 16;
     const PAIRS_OF_GROUPS: bool = true;
     type V = __m256i;
 
@@ -112,8 +122,7 @@ impl Simd for Avx2 {
     fn mul_high(self, a: __m256i, b: __m256i) -> __m256i {
         op!({
             let (even, odd) = (_mm256_mul_epu32(a, b), _mm256_mul_epu32(odd_words(self, a), odd_words(self, b)));
-            // The odd products' high halves are in place; the even ones' move down by one.
-            _mm256_blend_epi32::<0b1010_1010>(odd_words(self, even), odd)
+            merge_high(self, even, odd)
         })
     }
 
@@ -121,7 +130,7 @@ impl Simd for Avx2 {
     fn mul_high_paired(self, a: __m256i, b: __m256i) -> __m256i {
         op!({
             let (even, odd) = (_mm256_mul_epu32(a, b), _mm256_mul_epu32(odd_words(self, a), b));
-            _mm256_blend_epi32::<0b1010_1010>(odd_words(self, even), odd)
+            merge_high(self, even, odd)
         })
     }
 
@@ -193,25 +202,6 @@ impl Simd for Avx2 {
                 _mm256_castps_si256(_mm256_shuffle_ps::<0xDD>(low, high)),
             )
         })
-    }
-
-    #[inline(always)]
-    fn spread<const T: usize>(self, from: &[u32]) -> __m256i {
-        let from = &from[..8 / T];
-        // SAFETY: each arm reads `8 / T` words, which are there.
-        unsafe {
-            match T {
-                1 => _mm256_loadu_si256(from.as_ptr().cast()),
-                2 => {
-                    let words = _mm256_castsi128_si256(_mm_loadu_si128(from.as_ptr().cast()));
-                    _mm256_permutevar8x32_epi32(words, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3))
-                }
-                _ => {
-                    let words = _mm256_castsi128_si256(_mm_loadl_epi64(from.as_ptr().cast()));
-                    _mm256_permutevar8x32_epi32(words, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1))
-                }
-            }
-        }
     }
 
     #[inline(always)]

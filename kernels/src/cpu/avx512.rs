@@ -62,7 +62,8 @@ fn odd_words(_: Avx512, x: __m512i) -> __m512i {
 }
 
 /// High halves of products: the odd ones' are in place, the even ones' move down by one. Written with intrinsics, the
-/// compiler makes two shuffles of this one instruction.
+/// compiler makes two shuffles of this one instruction. Not `pure`, which keeps products in the order written: left to
+/// itself the compiler ends long blocks with one chain of products that nothing runs beside.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn merge_high(even: __m512i, mut odd: __m512i) -> __m512i {
@@ -73,7 +74,7 @@ fn merge_high(even: __m512i, mut odd: __m512i) -> __m512i {
             odd = inout(zmm_reg) odd,
             even = in(zmm_reg) even,
             places = in(kreg) 0x5555u16,
-            options(pure, nomem, nostack, preserves_flags),
+            options(nomem, nostack, preserves_flags),
         );
     }
     odd
@@ -151,7 +152,6 @@ fn ten_double_rounds([x, y]: &mut [[__m512i; 16]; 2]) {
 
 impl Simd for Avx512 {
     const LANES: usize = 16;
-    const REGISTERS: usize = 32;
     const PAIRS_OF_GROUPS: bool = true;
     type V = __m512i;
 
@@ -269,29 +269,6 @@ impl Simd for Avx512 {
     fn unzip(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
         let (even, odd) = (indices(|i| 2 * i), indices(|i| 2 * i + 1));
         op!((_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b)))
-    }
-
-    #[inline(always)]
-    fn spread<const T: usize>(self, from: &[u32]) -> __m512i {
-        let from = &from[..16 / T];
-        // SAFETY: each arm reads `16 / T` words, which are there.
-        unsafe {
-            match T {
-                1 => _mm512_loadu_si512(from.as_ptr().cast()),
-                2 => {
-                    let words = _mm512_castsi256_si512(_mm256_loadu_si256(from.as_ptr().cast()));
-                    _mm512_permutexvar_epi32(indices(|i| i / 2), words)
-                }
-                4 => {
-                    let words = _mm512_castsi128_si512(_mm_loadu_si128(from.as_ptr().cast()));
-                    _mm512_permutexvar_epi32(indices(|i| i / 4), words)
-                }
-                _ => {
-                    let words = _mm512_castsi128_si512(_mm_loadl_epi64(from.as_ptr().cast()));
-                    _mm512_permutexvar_epi32(indices(|i| i / T), words)
-                }
-            }
-        }
     }
 
     #[inline(always)]

@@ -18,6 +18,7 @@ mod portable;
 mod seal;
 mod simd;
 mod sum;
+mod tail;
 
 use crate::expand::Domain;
 use crate::{

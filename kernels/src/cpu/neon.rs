@@ -33,7 +33,6 @@ macro_rules! op {
 
 impl Simd for Neon {
     const LANES: usize = 4;
-    const REGISTERS: usize = 32;
     const PAIRS_OF_GROUPS: bool = false;
     type V = uint32x4_t;
 
@@ -154,20 +153,6 @@ impl Simd for Neon {
     #[inline(always)]
     fn unzip(self, a: uint32x4_t, b: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
         op!((vuzp1q_u32(a, b), vuzp2q_u32(a, b)))
-    }
-
-    #[inline(always)]
-    fn spread<const T: usize>(self, from: &[u32]) -> uint32x4_t {
-        match T {
-            1 => self.load(from),
-            2 => {
-                let from = &from[..2];
-                // SAFETY: two words are there.
-                let words = unsafe { vld1_u32(from.as_ptr()) };
-                op!(vcombine_u32(vzip1_u32(words, words), vzip2_u32(words, words)))
-            }
-            _ => self.splat(from[0]),
-        }
     }
 
     #[inline(always)]

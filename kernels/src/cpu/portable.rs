@@ -33,7 +33,6 @@ fn from_wide(f: impl Fn(usize) -> u64) -> Words {
 
 impl Simd for Portable {
     const LANES: usize = LANES;
-    const REGISTERS: usize = 16;
     const PAIRS_OF_GROUPS: bool = false;
     type V = Words;
 
@@ -138,11 +137,6 @@ impl Simd for Portable {
     fn unzip(self, a: Words, b: Words) -> (Words, Words) {
         let at = |i: usize| if i < LANES { a[i] } else { b[i - LANES] };
         (core::array::from_fn(|i| at(2 * i)), core::array::from_fn(|i| at(2 * i + 1)))
-    }
-
-    #[inline(always)]
-    fn spread<const T: usize>(self, from: &[u32]) -> Words {
-        core::array::from_fn(|i| from[i / T])
     }
 
     #[inline(always)]

@@ -10,8 +10,6 @@
 pub(super) trait Simd: Copy + Send + Sync + 'static {
     /// Words in a vector.
     const LANES: usize;
-    /// Vector registers.
-    const REGISTERS: usize;
     /// Whether the expander takes two groups of blocks at a time: true where measured to pay.
     const PAIRS_OF_GROUPS: bool;
     /// The vector.
@@ -49,8 +47,6 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     fn zip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
     /// The inverse of [`Simd::zip`].
     fn unzip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
-    /// The first `LANES / T` words of `from`, each `T` times.
-    fn spread<const T: usize>(self, from: &[u32]) -> Self::V;
     /// The first `LANES` bytes of little-endian words, each to a word.
     fn bytes(self, from: &[u32]) -> Self::V;
     /// Sixteen vectors, lane b of vector w being word w of block b, to blocks one after the other: `16 * LANES` words.
