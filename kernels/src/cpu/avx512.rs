@@ -47,6 +47,11 @@ fn indices(f: impl Fn(usize) -> usize) -> __m512i {
     unsafe { core::mem::transmute(words) }
 }
 
+#[inline(always)]
+fn wide_indices(f: impl Fn(usize) -> usize) -> __m512i {
+    indices(|i| if i % 2 == 0 { f(i / 2) } else { 0 })
+}
+
 /// The odd words, each also in the even place below.
 #[inline(always)]
 fn odd_words(_: Avx512, x: __m512i) -> __m512i {
@@ -146,6 +151,11 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn shift_left<const BY: u32>(self, a: __m512i) -> __m512i {
         op!(_mm512_slli_epi32::<BY>(a))
+    }
+
+    #[inline(always)]
+    fn shift_right(self, a: __m512i, by: u32) -> __m512i {
+        op!(_mm512_srl_epi32(a, _mm_cvtsi32_si128(by as i32)))
     }
 
     #[inline(always)]
@@ -253,6 +263,103 @@ impl Simd for Avx512 {
                 }
             });
         }
+    }
+
+    #[inline(always)]
+    fn every(self, from: &[u32], stride: usize, first: usize) -> __m512i {
+        let mut words = self.splat(0);
+        // Two vectors at a time: the wanted words that lie in them.
+        for (pair, from) in from[..16 * stride].chunks(32).enumerate() {
+            let at = indices(|i| (first + i * stride).wrapping_sub(32 * pair));
+            let near = self.load(from);
+            let far = if from.len() == 32 { self.load(&from[16..]) } else { near };
+            op!({
+                let here = _mm512_cmplt_epu32_mask(at, _mm512_set1_epi32(32));
+                words = _mm512_mask_blend_epi32(here, words, _mm512_permutex2var_epi32(near, at, far));
+            });
+        }
+        words
+    }
+
+    #[inline(always)]
+    fn interleave<const STRIDE: usize>(self, planes: &[__m512i; STRIDE], to: &mut [u32]) {
+        for (row, to) in to[..16 * STRIDE].chunks_exact_mut(16).enumerate() {
+            let mut words = self.splat(0);
+            for (pair, planes) in planes.chunks(2).enumerate() {
+                let far = usize::from(planes.len() == 2);
+                let place = |i: usize| ((16 * row + i) % STRIDE).wrapping_sub(2 * pair);
+                let at = indices(|i| (16 * row + i) / STRIDE + 16 * (place(i) & 1));
+                let here = (0..16).fold(0, |mask, i| mask | u16::from(place(i) <= far) << i);
+                let found = op!(_mm512_permutex2var_epi32(planes[0], at, planes[far]));
+                words = op!(_mm512_mask_blend_epi32(here, words, found));
+            }
+            self.store(words, to);
+        }
+    }
+
+    #[inline(always)]
+    fn sub_wide(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_sub_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn scale_wide(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_mullo_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_low_wide(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_mullo_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_left_wide(self, a: __m512i, by: u32) -> __m512i {
+        op!(_mm512_sll_epi64(a, _mm_cvtsi32_si128(by as i32)))
+    }
+
+    #[inline(always)]
+    fn negative_wide(self, a: __m512i) -> __m512i {
+        op!(_mm512_srai_epi64::<63>(a))
+    }
+
+    #[inline(always)]
+    fn zip_wide(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
+        let (low, high) = (wide_indices(|i| i / 2 + 8 * (i % 2)), wide_indices(|i| 4 + i / 2 + 8 * (i % 2)));
+        op!((_mm512_permutex2var_epi64(a, low, b), _mm512_permutex2var_epi64(a, high, b)))
+    }
+
+    #[inline(always)]
+    fn unzip_wide(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
+        let (even, odd) = (wide_indices(|i| 2 * i), wide_indices(|i| 2 * i + 1));
+        op!((_mm512_permutex2var_epi64(a, even, b), _mm512_permutex2var_epi64(a, odd, b)))
+    }
+
+    #[inline(always)]
+    fn pack(self, words: &[u32], bits: &PackedEight, out: &mut [u8]) {
+        let (eights, rest) = words.as_chunks::<16>();
+        if bits.bytes < 8 {
+            return bits.pack(words, out);
+        }
+        let (out, last) = out.split_at_mut(eights.len() * bits.bytes);
+        let wanted = u64::MAX >> (64 - bits.bytes);
+        for (index, eight) in eights.iter().enumerate() {
+            let out = &mut out[index * bits.bytes..];
+            // SAFETY: a whole store where 64 bytes are there, of which the next one overwrites what is not its own, else a
+            // masked one of `bits.bytes` bytes, which are. The other loads read arrays of 64 bytes.
+            unsafe {
+                let shifted = _mm512_sllv_epi64(self.load(eight), _mm512_loadu_si512(bits.bit.as_ptr().cast()));
+                let first = _mm512_permutexvar_epi8(_mm512_loadu_si512(bits.first.as_ptr().cast()), shifted);
+                let second = _mm512_loadu_si512(bits.second.as_ptr().cast());
+                let second = _mm512_maskz_permutexvar_epi8(bits.begins, second, shifted);
+                let packed = _mm512_or_si512(first, second);
+                if out.len() >= 64 {
+                    _mm512_storeu_si512(out.as_mut_ptr().cast(), packed);
+                } else {
+                    _mm512_mask_storeu_epi8(out[..bits.bytes].as_mut_ptr().cast(), wanted, packed);
+                }
+            }
+        }
+        bits.pack(rest, last);
     }
 
     #[inline(always)]

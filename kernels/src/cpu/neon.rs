@@ -118,6 +118,12 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn shift_right(self, a: uint32x4_t, by: u32) -> uint32x4_t {
+        // A negative count shifts right.
+        op!(vshlq_u32(a, vdupq_n_s32(-(by as i32))))
+    }
+
+    #[inline(always)]
     fn ones(self, a: uint32x4_t) -> uint32x4_t {
         op!(vpaddlq_u16(vpaddlq_u8(vcntq_u8(vreinterpretq_u8_u32(a)))))
     }
@@ -180,6 +186,51 @@ impl Simd for Neon {
                 self.store(words, &mut to[16 * block + 4 * group..]);
             }
         }
+    }
+
+    #[inline(always)]
+    fn every(self, from: &[u32], stride: usize, first: usize) -> uint32x4_t {
+        let pair = |i: usize| u64::from(from[first + i * stride]) | u64::from(from[first + (i + 1) * stride]) << 32;
+        let (low, high) = (pair(0), pair(2));
+        op!(vcombine_u32(vcreate_u32(low), vcreate_u32(high)))
+    }
+
+    #[inline(always)]
+    fn interleave<const STRIDE: usize>(self, planes: &[uint32x4_t; STRIDE], to: &mut [u32]) {
+        for (place, &plane) in planes.iter().enumerate() {
+            let to = &mut to[..4 * STRIDE];
+            op!({
+                to[place] = vgetq_lane_u32::<0>(plane);
+                to[place + STRIDE] = vgetq_lane_u32::<1>(plane);
+                to[place + 2 * STRIDE] = vgetq_lane_u32::<2>(plane);
+                to[place + 3 * STRIDE] = vgetq_lane_u32::<3>(plane);
+            });
+        }
+    }
+
+    #[inline(always)]
+    fn sub_wide(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        op!(vreinterpretq_u32_u64(vsubq_u64(vreinterpretq_u64_u32(a), vreinterpretq_u64_u32(b))))
+    }
+
+    #[inline(always)]
+    fn shift_left_wide(self, a: uint32x4_t, by: u32) -> uint32x4_t {
+        op!(vreinterpretq_u32_u64(vshlq_u64(vreinterpretq_u64_u32(a), vdupq_n_s64(i64::from(by)))))
+    }
+
+    #[inline(always)]
+    fn negative_wide(self, a: uint32x4_t) -> uint32x4_t {
+        op!(vreinterpretq_u32_s64(vshrq_n_s64::<63>(vreinterpretq_s64_u32(a))))
+    }
+
+    #[inline(always)]
+    fn zip_wide(self, a: uint32x4_t, b: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
+        self.exchange::<2>(a, b)
+    }
+
+    #[inline(always)]
+    fn unzip_wide(self, a: uint32x4_t, b: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
+        self.exchange::<2>(a, b)
     }
 
     #[inline(always)]

@@ -106,6 +106,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn shift_right(self, a: Words, by: u32) -> Words {
+        a.map(|a| a >> by)
+    }
+
+    #[inline(always)]
     fn ones(self, a: Words) -> Words {
         a.map(crate::expand::ones)
     }
@@ -151,6 +156,45 @@ impl Simd for Portable {
                 *to = words[block];
             }
         }
+    }
+
+    #[inline(always)]
+    fn every(self, from: &[u32], stride: usize, first: usize) -> Words {
+        core::array::from_fn(|i| from[first + i * stride])
+    }
+
+    #[inline(always)]
+    fn interleave<const STRIDE: usize>(self, planes: &[Words; STRIDE], to: &mut [u32]) {
+        for (i, to) in to[..LANES * STRIDE].iter_mut().enumerate() {
+            *to = planes[i % STRIDE][i / STRIDE];
+        }
+    }
+
+    #[inline(always)]
+    fn sub_wide(self, a: Words, b: Words) -> Words {
+        from_wide(|i| wide(a, i).wrapping_sub(wide(b, i)))
+    }
+
+    #[inline(always)]
+    fn shift_left_wide(self, a: Words, by: u32) -> Words {
+        from_wide(|i| wide(a, i) << by)
+    }
+
+    #[inline(always)]
+    fn negative_wide(self, a: Words) -> Words {
+        from_wide(|i| ((wide(a, i) as i64) >> 63) as u64)
+    }
+
+    #[inline(always)]
+    fn zip_wide(self, a: Words, b: Words) -> (Words, Words) {
+        let at = |i: usize| if i.is_multiple_of(2) { wide(a, i / 2) } else { wide(b, i / 2) };
+        (from_wide(at), from_wide(|i| at(i + LANES / 2)))
+    }
+
+    #[inline(always)]
+    fn unzip_wide(self, a: Words, b: Words) -> (Words, Words) {
+        let at = |i: usize| if i < LANES / 2 { wide(a, i) } else { wide(b, i - LANES / 2) };
+        (from_wide(|i| at(2 * i)), from_wide(|i| at(2 * i + 1)))
     }
 
     #[inline(always)]
