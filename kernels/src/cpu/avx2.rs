@@ -255,8 +255,7 @@ impl Simd for Avx2 {
     fn every(self, from: &[u32], stride: usize, first: usize) -> __m256i {
         let mut words = self.splat(0);
         for (row, from) in from[..8 * stride].chunks_exact(8).enumerate() {
-            let (at, here) =
-                (indices(|i| (first + i * stride) % 8), places(|i| (first + i * stride) / 8 == row));
+            let (at, here) = (indices(|i| (first + i * stride) % 8), places(|i| (first + i * stride) / 8 == row));
             words = op!(_mm256_blendv_epi8(words, _mm256_permutevar8x32_epi32(self.load(from), at), here));
         }
         words
@@ -286,8 +285,8 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn negative_wide(self, a: __m256i) -> __m256i {
-        op!(_mm256_cmpgt_epi64(_mm256_setzero_si256(), a))
+    fn add_if_above(self, base: __m256i, x: __m256i, bound: __m256i, addend: __m256i) -> __m256i {
+        op!(_mm256_add_epi64(base, _mm256_and_si256(_mm256_cmpgt_epi64(x, bound), addend)))
     }
 
     #[inline(always)]
@@ -329,13 +328,6 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn splat_wide(self, word: u64) -> __m256i {
         op!(_mm256_set1_epi64x(word as i64))
-    }
-
-    #[inline(always)]
-    fn widen(self, a: __m256i) -> (__m256i, __m256i) {
-        op!(
-            (_mm256_cvtepu32_epi64(_mm256_castsi256_si128(a)), _mm256_cvtepu32_epi64(_mm256_extracti128_si256::<1>(a)),)
-        )
     }
 
     #[inline(always)]

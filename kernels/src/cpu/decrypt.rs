@@ -125,7 +125,7 @@ struct Steps<V> {
     /// `floor(D / 2)`, as it is and at the top.
     half_step: V,
     half_step_top: V,
-    /// k, with which `floor(2^k * q / Delta)` has 64 bits; that, and its high half.
+    /// k, at most 32, with which `floor(2^k * q / Delta)` has 64 bits or less; that, and its high half.
     fraction: u32,
     factor: V,
     factor_high: V,
@@ -136,6 +136,7 @@ struct Steps<V> {
     /// `Delta * 2^l mod 2^64`, and q with its half.
     embedded: V,
     q: V,
+    minus_q: V,
     half_q: V,
     /// The nearest word to D, and `floor(q/2)` plus `Delta * 2^l` minus q times that.
     whole: V,
@@ -162,7 +163,7 @@ struct Digits<V> {
 struct Opened<V> {
     value: V,
     noise: V,
-    /// All ones, or zero where refused.
+    /// 1, or 0 where refused.
     valid: V,
 }
 
@@ -176,7 +177,7 @@ impl<V: Copy> Steps<V> {
             return None;
         }
         let digits = Digits::new(s, encoding)?;
-        let fraction = (q / delta).leading_zeros();
+        let fraction = (q / delta).leading_zeros().min(32);
         let factor = ((u128::from(q) << fraction) / u128::from(delta)) as u64;
         // 2 <= D < 2^24, so 39 to 61.
         let size = 62 - (step / u128::from(q)).ilog2();
@@ -198,6 +199,7 @@ impl<V: Copy> Steps<V> {
             step_round: s.splat_wide((1 << (size - 1)) + (1 << (size - 6))),
             embedded: s.splat_wide(step as u64),
             q: s.splat_wide(q),
+            minus_q: s.splat_wide(q.wrapping_neg()),
             half_q: s.splat_wide(q / 2),
             whole: s.splat_wide(whole),
             late: s.splat_wide((q / 2).wrapping_add(rest)),
@@ -209,7 +211,7 @@ impl<V: Copy> Steps<V> {
     /// Phases at the top of their words.
     #[inline(always)]
     fn open<S: Simd<V = V>>(&self, s: S, phase: V) -> Opened<V> {
-        let (zero, one) = (s.splat(0), s.splat_wide(1));
+        let (zero, one, minus_one) = (s.splat(0), s.splat_wide(1), s.splat_wide(u64::MAX));
         let x = s.add_wide(phase, self.half_step_top);
         // Three of the four parts of the product, each rounded down, and a factor rounded down: less than four too small.
         // k >= 8, as q/Delta < 2^56; so adding four is less than one step.
@@ -218,25 +220,28 @@ impl<V: Copy> Steps<V> {
         let far = s.shift_right_wide(s.mul_wide(x, self.factor_high), 32);
         let t = s.add_wide(s.mul_wide(high, self.factor_high), s.add_wide(s.add_wide(near, far), s.splat_wide(4)));
         let n = s.shift_right_wide(t, self.fraction);
-        // x - n * D: four units of t are at most 8D * 2^-64 * q/Delta <= 2^-4 too much, the fraction and the step cut to
-        // 32 and 31 bits at most 2^-8 + 2^-7 too little. So this is the distance to the nearest word, or one more.
-        let fraction = s.shift_right_wide(s.shift_left_wide(t, 64 - self.fraction), 32);
+        // x - n * D: four units of t are at most 2^-4 too much (8D * q/Delta * 2^-64, or 4D * 2^-32 where k = 32), the
+        // fraction and the step cut to 32 and 31 bits at most 2^-8 + 2^-7 too little. So this is the distance to the nearest
+        // word, or one more. The product takes 32 bits of the fraction, and no bit of n.
+        let fraction = s.shift_left_wide(t, 32 - self.fraction);
         let above = s.shift_right_wide(s.add_wide(s.mul_wide(fraction, self.step), self.step_round), self.size);
         let nearest = s.sub_wide(s.shift_right_wide(x, self.unused), above);
         // n * Delta * 2^l - nearest * q, in (-q/2, 3q/2): there is one more where it is above q/2, q being odd.
         let rest = s.sub_wide(s.mul_low_wide(n, self.embedded), s.mul_low_wide(nearest, self.q));
-        let more = s.negative_wide(s.sub_wide(self.half_q, rest));
-        let rest = s.sub_wide(rest, s.and(more, self.q));
-        let above = s.add_wide(above, more);
-        // n is M + 1 where x is below n * D. It is then the nearest word, as n * D is less than 2^-4 away.
-        let late = s.negative_wide(s.and(s.sub_wide(zero, rest), s.sub_wide(above, one)));
-        let value = s.add_wide(n, late);
+        let above = s.add_if_above(above, rest, self.half_q, minus_one);
+        let rest = s.add_if_above(rest, rest, self.half_q, self.minus_q);
+        // n is M + 1 where x is below n * D. It is then the nearest word, as n * D is less than 2^-4 away: nothing above,
+        // and a rest.
+        let rest = s.add_if_above(zero, one, above, rest);
+        let value = s.add_if_above(n, rest, zero, minus_one);
         // M * D is D below n * D, which is rest / q above x: x - M * D to the nearest, by their fractions' sum.
-        let less = s.negative_wide(s.sub_wide(self.late, rest));
-        let above = s.add_wide(above, s.and(late, s.add_wide(self.whole, less)));
-        let valid = s.negative_wide(s.sub_wide(value, self.limit));
-        let noise = s.and(s.sub_wide(above, self.half_step), valid);
-        Opened { value: s.and(value, valid), noise, valid }
+        let above = s.add_if_above(above, rest, zero, self.whole);
+        let above = s.add_if_above(above, rest, self.late, minus_one);
+        Opened {
+            value: s.add_if_above(zero, self.limit, value, value),
+            noise: s.add_if_above(zero, self.limit, value, s.sub_wide(above, self.half_step)),
+            valid: s.add_if_above(zero, self.limit, value, one),
+        }
     }
 
     /// Digits of each place, in vectors of words.
@@ -244,14 +249,14 @@ impl<V: Copy> Steps<V> {
     fn digits<S: Simd<V = V>, const RHO: usize>(&self, s: S, even: V, odd: V) -> [V; RHO] {
         let mut digits = [even; RHO];
         if RHO == 1 {
-            digits[0] = s.exchange::<1>(even, odd).0;
+            digits[0] = s.join(even, odd);
             return digits;
         }
         let (near, far) = (self.digits.split(s, even), self.digits.split(s, odd));
-        let (high, low) = (s.exchange::<1>(near.0, far.0).0, s.exchange::<1>(near.1, far.1).0);
+        let (high, low) = (s.join(near.0, far.0), s.join(near.1, far.1));
         // The high part is exact or one too small; then the low one, below 2 * B^low, wraps no word.
         let part = self.digits.part;
-        let part = s.exchange::<1>(part, part).0;
+        let part = s.join(part, part);
         let over = s.sub(low, part);
         let high = s.sub(s.add(high, s.splat(1)), s.shift_right(over, 31));
         let (lows, highs) = digits.split_at_mut(RHO / 2);
@@ -325,9 +330,9 @@ impl<V: Copy> Statistics<V> {
 
     #[inline(always)]
     fn add<S: Simd<V = V>>(&mut self, s: S, [even, odd]: &[Opened<V>; 2]) {
-        self.valid = s.sub_wide(self.valid, s.add_wide(even.valid, odd.valid));
+        self.valid = s.add_wide(self.valid, s.add_wide(even.valid, odd.valid));
         self.sum = s.add_wide(self.sum, s.add_wide(even.noise, odd.noise));
-        let (noise, _) = s.exchange::<1>(even.noise, odd.noise);
+        let noise = s.join(even.noise, odd.noise);
         // As unsigned words, the smaller of a number and its opposite is the magnitude.
         let magnitude = s.min(noise, s.sub(s.splat(0), noise));
         let far = s.shift_right_wide(magnitude, 32);
@@ -340,7 +345,8 @@ impl<V: Copy> Statistics<V> {
     fn noise<S: Simd<V = V>>(&self, s: S, coefficients: usize) -> Noise {
         let mut noise = Noise { coefficients: coefficients as u64, refused: coefficients as u64, ..Noise::default() };
         let mut words = [0; 64];
-        for (vector, to) in [self.valid, self.sum, self.squares, self.least].into_iter().zip(words.chunks_exact_mut(16)) {
+        for (vector, to) in [self.valid, self.sum, self.squares, self.least].into_iter().zip(words.chunks_exact_mut(16))
+        {
             s.store(vector, to);
         }
         let lanes = |at: usize| {

@@ -219,8 +219,9 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn negative_wide(self, a: uint32x4_t) -> uint32x4_t {
-        op!(vreinterpretq_u32_s64(vshrq_n_s64::<63>(vreinterpretq_s64_u32(a))))
+    fn add_if_above(self, base: uint32x4_t, x: uint32x4_t, bound: uint32x4_t, addend: uint32x4_t) -> uint32x4_t {
+        let above = op!(vcgtq_s64(vreinterpretq_s64_u32(x), vreinterpretq_s64_u32(bound)));
+        self.add_wide(base, self.and(op!(vreinterpretq_u32_u64(above)), addend))
     }
 
     #[inline(always)]
@@ -260,11 +261,6 @@ impl Simd for Neon {
     #[inline(always)]
     fn splat_wide(self, word: u64) -> uint32x4_t {
         op!(vreinterpretq_u32_u64(vdupq_n_u64(word)))
-    }
-
-    #[inline(always)]
-    fn widen(self, a: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
-        op!((vreinterpretq_u32_u64(vmovl_u32(vget_low_u32(a))), vreinterpretq_u32_u64(vmovl_high_u32(a))))
     }
 
     #[inline(always)]

@@ -181,8 +181,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn negative_wide(self, a: Words) -> Words {
-        from_wide(|i| ((wide(a, i) as i64) >> 63) as u64)
+    fn add_if_above(self, base: Words, x: Words, bound: Words, addend: Words) -> Words {
+        // By the sign's mask, as in `min`.
+        from_wide(|i| {
+            let above = (wide(bound, i).wrapping_sub(wide(x, i)) as i64 >> 63) as u64;
+            wide(base, i).wrapping_add(wide(addend, i) & above)
+        })
     }
 
     #[inline(always)]
@@ -220,11 +224,6 @@ impl Simd for Portable {
     #[inline(always)]
     fn splat_wide(self, word: u64) -> Words {
         from_wide(|_| word)
-    }
-
-    #[inline(always)]
-    fn widen(self, a: Words) -> (Words, Words) {
-        (from_wide(|i| a[i].into()), from_wide(|i| a[i + LANES / 2].into()))
     }
 
     #[inline(always)]

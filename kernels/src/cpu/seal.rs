@@ -128,7 +128,8 @@ impl<'a, S: Simd> Sealer<'a, S> {
                     staged
                 };
                 let at = block * BLOCK + index * S::LANES;
-                let (near, far) = coefficients::<S, LIMBS>(self.s, rho, &self.rounding, &self.embeddings, digits, pad, at);
+                let (near, far) =
+                    coefficients::<S, LIMBS>(self.s, rho, &self.rounding, &self.embeddings, digits, pad, at);
                 self.s.store(near, &mut words[2 * index * S::LANES..]);
                 self.s.store(far, &mut words[(2 * index + 1) * S::LANES..]);
             }

@@ -81,15 +81,18 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     /// By 0 to 63.
     fn shift_left_wide(self, a: Self::V, by: u32) -> Self::V;
     fn shift_left_32_wide(self, a: Self::V) -> Self::V;
-    /// All ones where the u64 word's top bit is set, else zero.
-    fn negative_wide(self, a: Self::V) -> Self::V;
+    /// `base`, plus `addend` where `x > bound`: signed, for a difference that overflows nowhere.
+    fn add_if_above(self, base: Self::V, x: Self::V, bound: Self::V, addend: Self::V) -> Self::V;
+    /// The low halves of u64 words of even and of odd places, in order.
+    #[inline(always)]
+    fn join(self, even: Self::V, odd: Self::V) -> Self::V {
+        self.exchange::<1>(even, odd).0
+    }
     fn splat_wide(self, word: u64) -> Self::V;
     /// [`Simd::zip`] of u64 words.
     fn zip_wide(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
     /// [`Simd::unzip`] of u64 words.
     fn unzip_wide(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
-    /// Words to u64 words, in order, in two vectors.
-    fn widen(self, a: Self::V) -> (Self::V, Self::V);
 
     /// Adds eight packed words of each row, from byte `at` on, to eight accumulators: `u32` each, or little-endian
     /// pairs if `WIDE`. Bits above the word's own are garbage.
