@@ -364,6 +364,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn join_high(self, even: __m512i, odd: __m512i) -> __m512i {
+        op!(merge_high(even, odd))
+    }
+
+    #[inline(always)]
     fn zip_wide(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
         let (low, high) = (wide_indices(|i| i / 2 + 8 * (i % 2)), wide_indices(|i| 4 + i / 2 + 8 * (i % 2)));
         op!((_mm512_permutex2var_epi64(a, low, b), _mm512_permutex2var_epi64(a, high, b)))

@@ -221,8 +221,8 @@ impl<V: Copy> Steps<V> {
         let t = s.add_wide(s.mul_wide(high, self.factor_high), s.add_wide(s.add_wide(near, far), s.splat_wide(4)));
         let n = s.shift_right_wide(t, self.fraction);
         // x - n * D: four units of t are at most 2^-4 too much (8D * q/Delta * 2^-64, or 4D * 2^-32 where k = 32), the
-        // fraction and the step cut to 32 and 31 bits at most 2^-8 + 2^-7 too little. So this is the distance to the nearest
-        // word, or one more. The product takes 32 bits of the fraction, and no bit of n.
+        // step cut to 31 bits at most 2^-7 too little. So this is the distance to the nearest word, or one more. The
+        // product takes 32 bits of the fraction, and no bit of n.
         let fraction = s.shift_left_wide(t, 32 - self.fraction);
         let above = s.shift_right_wide(s.add_wide(s.mul_wide(fraction, self.step), self.step_round), self.size);
         let nearest = s.sub_wide(s.shift_right_wide(x, self.unused), above);

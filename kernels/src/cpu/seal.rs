@@ -174,13 +174,13 @@ fn coefficients<S: Simd, const LIMBS: usize>(
         }
         for limb in 0..LIMBS {
             let part = embeddings[limb].reduce(s, even[limb], odd[limb]);
-            total[limb] = reduce_once(s, s.add(total[limb], part), embeddings[limb].p);
+            total[limb] = if first == 0 { part } else { reduce_once(s, s.add(total[limb], part), embeddings[limb].p) };
             (even[limb], odd[limb]) = (zero, zero);
         }
     }
     let mut sums = (rounding.half, rounding.half);
-    for limb in 0..LIMBS {
-        sums = rounding.thetas[limb].add(s, total[limb], sums);
+    for (theta, total) in rounding.thetas.into_iter().zip(total) {
+        sums = theta.add(s, total, sums);
     }
     let unused = rounding.unused;
     s.zip_wide(s.shift_right_wide(sums.0, unused), s.shift_right_wide(sums.1, unused))
@@ -224,14 +224,13 @@ impl<V: Copy> Embedding<V> {
     #[inline(always)]
     fn reduce<S: Simd<V = V>>(&self, s: S, even: V, odd: V) -> V {
         // (p-1)^2 + 3(2^32-1)(p-1) < 2^64, and its high word is below 3p + p/4, so below 2p after one subtraction.
-        let (_, high) = s.exchange::<1>(even, odd);
+        let high = s.join_high(even, odd);
         let high = reduce_once(s, high, s.add(self.p, self.p));
         // The multiple of p with the same low word; then only the high words differ.
         let even = s.mul_wide(s.mul_wide(even, self.inverse), self.p);
         let odd = s.mul_wide(s.mul_wide(odd, self.inverse), self.p);
-        let (_, multiple) = s.exchange::<1>(even, odd);
         // In (-p, 2p): where negative, adding p gives the smaller word.
-        let difference = s.sub(high, multiple);
+        let difference = s.sub(high, s.join_high(even, odd));
         reduce_once(s, s.min(difference, s.add(difference, self.p)), self.p)
     }
 }

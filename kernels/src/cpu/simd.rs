@@ -88,6 +88,11 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     fn join(self, even: Self::V, odd: Self::V) -> Self::V {
         self.exchange::<1>(even, odd).0
     }
+    /// The high halves of u64 words of even and of odd places, in order.
+    #[inline(always)]
+    fn join_high(self, even: Self::V, odd: Self::V) -> Self::V {
+        self.exchange::<1>(even, odd).1
+    }
     fn splat_wide(self, word: u64) -> Self::V;
     /// [`Simd::zip`] of u64 words.
     fn zip_wide(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);

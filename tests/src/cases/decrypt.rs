@@ -95,7 +95,7 @@ fn open(backend: &dyn Backend, encoding: &Encoding, phases: &[u64]) {
 /// denominators of the continued fraction of `parts * Delta * 2^l / q`, which come ever closer, from both sides in turn.
 fn near_words(encoding: &Encoding, parts: u128) -> Vec<u64> {
     let q = u128::from(encoding.ring().q());
-    let (mut a, mut b) = ((parts * u128::from(encoding.delta()) << encoding.bits()) % q, q);
+    let (mut a, mut b) = (((parts * u128::from(encoding.delta())) << encoding.bits()) % q, q);
     let (mut last, mut denominator) = (1u128, 0u128);
     let mut found = Vec::new();
     while a != 0 && denominator <= u128::from(encoding.limit()) {
@@ -120,12 +120,12 @@ fn hostile_phases(encoding: &Encoding, rand: &mut Rand) -> Vec<u64> {
     let mask = encoding.shape(0).mask();
     let mut phases = Vec::new();
     for value in values {
-        let first = ((delta * u128::from(value) << l).div_ceil(q)) as u64;
+        let first = ((delta * u128::from(value)) << l).div_ceil(q) as u64;
         for around in [half_step, 0] {
             phases.extend((0..5).map(|i| (first + i).wrapping_sub(around + 2) & mask));
         }
     }
-    phases.extend((0..40).flat_map(|i| [i, mask - i, half_step.wrapping_sub(i) & mask, half_step + i & mask]));
+    phases.extend((0..40).flat_map(|i| [i, mask - i, half_step.wrapping_sub(i) & mask, (half_step + i) & mask]));
     phases.extend((0..100).map(|_| rand.next() & mask));
     phases
 }
