@@ -42,6 +42,19 @@ macro_rules! op {
     }};
 }
 
+#[inline(always)]
+fn indices(f: impl Fn(usize) -> usize) -> __m256i {
+    let words: [u32; 8] = core::array::from_fn(|i| f(i) as u32);
+    // SAFETY: 32 bytes of plain integers either way.
+    unsafe { core::mem::transmute(words) }
+}
+
+/// All ones where `f` says so.
+#[inline(always)]
+fn places(f: impl Fn(usize) -> bool) -> __m256i {
+    indices(|i| if f(i) { u32::MAX as usize } else { 0 })
+}
+
 /// The odd words, each also in the even place below.
 #[inline(always)]
 fn odd_words(_: Avx2, x: __m256i) -> __m256i {
@@ -155,6 +168,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn shift_right(self, a: __m256i, by: u32) -> __m256i {
+        op!(_mm256_srl_epi32(a, _mm_cvtsi32_si128(by as i32)))
+    }
+
+    #[inline(always)]
     fn ones(self, a: __m256i) -> __m256i {
         op!({
             // Ones of each nibble by a register look-up, which takes the same time for all; bytes, then words summed.
@@ -238,6 +256,60 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn every(self, from: &[u32], stride: usize, first: usize) -> __m256i {
+        let mut words = self.splat(0);
+        for (row, from) in from[..8 * stride].chunks_exact(8).enumerate() {
+            let (at, here) = (indices(|i| (first + i * stride) % 8), places(|i| (first + i * stride) / 8 == row));
+            words = op!(_mm256_blendv_epi8(words, _mm256_permutevar8x32_epi32(self.load(from), at), here));
+        }
+        words
+    }
+
+    #[inline(always)]
+    fn interleave<const STRIDE: usize>(self, planes: &[__m256i; STRIDE], to: &mut [u32]) {
+        for (row, to) in to[..8 * STRIDE].chunks_exact_mut(8).enumerate() {
+            let at = indices(|i| (8 * row + i) / STRIDE);
+            let mut words = self.splat(0);
+            for (place, &plane) in planes.iter().enumerate() {
+                let here = places(|i| (8 * row + i) % STRIDE == place);
+                words = op!(_mm256_blendv_epi8(words, _mm256_permutevar8x32_epi32(plane, at), here));
+            }
+            self.store(words, to);
+        }
+    }
+
+    #[inline(always)]
+    fn sub_wide(self, a: __m256i, b: __m256i) -> __m256i {
+        op!(_mm256_sub_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_left_wide(self, a: __m256i, by: u32) -> __m256i {
+        op!(_mm256_sll_epi64(a, _mm_cvtsi32_si128(by as i32)))
+    }
+
+    #[inline(always)]
+    fn add_if_above(self, base: __m256i, x: __m256i, bound: __m256i, addend: __m256i) -> __m256i {
+        op!(_mm256_add_epi64(base, _mm256_and_si256(_mm256_cmpgt_epi64(x, bound), addend)))
+    }
+
+    #[inline(always)]
+    fn zip_wide(self, a: __m256i, b: __m256i) -> (__m256i, __m256i) {
+        op!({
+            let (low, high) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+            (_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high))
+        })
+    }
+
+    #[inline(always)]
+    fn unzip_wide(self, a: __m256i, b: __m256i) -> (__m256i, __m256i) {
+        op!({
+            let (low, high) = (_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b));
+            (_mm256_unpacklo_epi64(low, high), _mm256_unpackhi_epi64(low, high))
+        })
+    }
+
+    #[inline(always)]
     fn add_wide(self, a: __m256i, b: __m256i) -> __m256i {
         op!(_mm256_add_epi64(a, b))
     }
@@ -260,13 +332,6 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn splat_wide(self, word: u64) -> __m256i {
         op!(_mm256_set1_epi64x(word as i64))
-    }
-
-    #[inline(always)]
-    fn widen(self, a: __m256i) -> (__m256i, __m256i) {
-        op!(
-            (_mm256_cvtepu32_epi64(_mm256_castsi256_si128(a)), _mm256_cvtepu32_epi64(_mm256_extracti128_si256::<1>(a)),)
-        )
     }
 
     #[inline(always)]
