@@ -1,8 +1,9 @@
 //! `tensorguard doctor`: what this machine offers, and why what is missing is missing.
 
+use crate::backends;
 use crate::machine::{Machine, program};
 use kernels::Backend;
-use kernels::cpu::{Cpu, Isa};
+use kernels::cpu::Cpu;
 use serde::Serialize;
 use std::fmt;
 
@@ -35,14 +36,11 @@ pub struct Found {
 /// Looks around. Takes milliseconds.
 #[must_use]
 pub fn examine() -> Findings {
-    let mut backends = vec![found("reference", true, "the definition; slow, for checks")];
-    backends.extend(Isa::ALL.iter().map(|isa| match isa.absent_reason() {
-        None => found(isa.name(), true, ""),
-        Some(why) => found(isa.name(), false, why),
-    }));
-    for gpu in ["wgpu", "cuda"] {
-        backends.push(found(gpu, false, "this version has no GPU engine"));
-    }
+    let backends = backends::all();
+    let backends = backends.iter().map(|listed| match listed.absent_reason() {
+        None => found(listed.name, true, listed.note),
+        Some(why) => found(listed.name, false, why),
+    });
     let tool = |name, present: &str, absent: &str| match program(name) {
         Some(_) => found(name, true, present),
         None => found(name, false, absent),
@@ -65,7 +63,7 @@ pub fn examine() -> Findings {
         version: env!("CARGO_PKG_VERSION"),
         machine: Machine::look(),
         chosen: Cpu::best(1).name(),
-        backends,
+        backends: backends.collect(),
         tools,
     }
 }
