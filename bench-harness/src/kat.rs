@@ -57,3 +57,64 @@ fn bounded(path: &Path) -> Result<Vec<u8>, Failure> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Random;
+    use kernels::cpu::Cpu;
+    use kernels::reference::Reference;
+
+    /// Any of these, good and bad ones.
+    fn odd_request(random: &mut Random) -> String {
+        let mut pick = |choices: &[u64]| choices[random.below(choices.len())];
+        let n = pick(&[256, 256, 256, 512, 0, 255, 65536]);
+        let primes = [7681, 7681, 12289, 4_169_729, 1_070_727_169, 1_073_479_681, 0, 4_294_967_295];
+        let primes: Vec<u64> = (0..pick(&[1, 1, 2, 2, 2, 3])).map(|_| pick(&primes)).collect();
+        let l = pick(&[1, 2, 8, 12, 21, 22, 31, 32, 33, 50, 55, 57, 0, 64]);
+        let base = pick(&[2, 3, 100, 101, 1501, 25501, u64::from(u32::MAX), 1 << 32, 0, (1 << 32) + 1]);
+        let (rho, poly) = (pick(&[1, 1, 2, 3, 7, 50, 0]), pick(&[0, 5, u64::from(u32::MAX)]));
+        let seeds: Vec<String> = (0..pick(&[0, 1, 2, 3])).map(|i| format!(r#"{{"seed": "{i:064x}"}}"#)).collect();
+        format!(
+            r#"{{"odd": {{"n": {n}, "primes": {primes:?}, "l": {l}, "B": {base}, "rho": {rho}, "a_seed": "{poly:064x}", "poly": {poly}, "clients": [{}]}}}}"#,
+            seeds.join(", ")
+        )
+    }
+
+    #[test]
+    fn odd_requests_are_refused_or_answered_alike_by_the_definition() {
+        let (mut random, engine, mut answered) = (Random(3), Cpu::best(1), 0);
+        for _ in 0..4000 {
+            let text = odd_request(&mut random);
+            match read(text.as_bytes()) {
+                Ok(requests) => {
+                    answered += 1;
+                    assert_eq!(solve(&requests[0], &engine), solve(&requests[0], &Reference), "{text}");
+                    assert!(solve(&requests[0], &engine).is_ok(), "{text}");
+                }
+                Err(failure) => assert!(failure.to_string().contains("must be"), "{failure}"),
+            }
+        }
+        assert!(answered > 50, "{answered}");
+    }
+
+    #[test]
+    fn no_damaged_file_makes_the_reader_panic() {
+        let whole = include_bytes!("../../tests/vectors/kat.json");
+        let mut random = Random(4);
+        for _ in 0..300 {
+            let mut bytes = whole.to_vec();
+            for _ in 0..=random.below(3) {
+                let at = random.below(bytes.len());
+                match random.below(3) {
+                    0 => bytes[at] = random.below(256) as u8,
+                    1 => bytes.truncate(at.max(1)),
+                    _ => drop(bytes.splice(at..at, *b"9")),
+                }
+            }
+            if let Err(failure) = read(&bytes) {
+                assert_eq!(failure.code(), 2, "{failure}");
+            }
+        }
+    }
+}
