@@ -11,6 +11,9 @@ use kernels::{Encoding, Shape};
 
 /// Coefficients of the canary: zeros under the message's own key, by which a key holder sees a wrong key before using it.
 pub const CANARY_COEFFICIENTS: usize = 64;
+/// Words of the shortest message. Of fewer words a key holder could not tell the noise of an honest sum from that of a wrong
+/// set; of these, a wrong set passes with probability below 2^-90 (docs/SOUNDNESS.md).
+pub const LEAST_WORDS: usize = 64;
 /// The polynomial that only canaries use.
 pub const CANARY_POLY: u32 = u32::MAX;
 
@@ -272,10 +275,10 @@ impl Agreement {
         &self.layout().encoding
     }
 
-    /// Digits of a message.
+    /// Digits of a message: those of its values, and zeros where they would be fewer than [`LEAST_WORDS`] words.
     #[must_use]
     pub fn digits(&self) -> usize {
-        self.layout().digits(self.length)
+        self.layout().padded_digits(self.length)
     }
 }
 

@@ -386,8 +386,12 @@ fn canary_is_good<P: Suite>(
 fn open<P: Suite>(part: &Part<'_, P>, seeds: &Seeds, backend: &dyn Backend) -> Result<Opened, Refusal> {
     let (agreement, weights) = (part.agreement, part.sum.weights());
     let secret_sum = &secret_sum(agreement.params().dimension(), seeds, part.sum.factor());
-    let (digits, noise) = P::open(agreement, Place::Body, secret_sum, part.sum.accumulator(), backend)?;
+    let (mut digits, noise) = P::open(agreement, Place::Body, secret_sum, part.sum.accumulator(), backend)?;
     check_noise(agreement.ledger().budget(), weights, &noise).map_err(Refusal::Mismatch)?;
+    let behind = digits.split_off(P::digits(agreement.layout(), agreement.length()));
+    if behind.iter().any(|&digit| digit != 0) {
+        return Err(Refusal::Mismatch(Suspicion::Values));
+    }
     Ok(Opened { digits, split: P::split(agreement.layout()), weights })
 }
 

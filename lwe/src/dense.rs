@@ -23,9 +23,9 @@
 //! deviation 3.2 has 109. What is kept is the idea. The numbers here are those of FL-1024-22: n = 1024, q = 2^22, deviation 4.
 //!
 //! # Rows
-//! Rows from 0 on carry data. The last 64 of the 2^32 carry the canary, never data.
+//! Rows from 0 on carry data, at least 64, with zeros behind a short message. The last 64 of the 2^32 carry the canary, never data.
 
-use crate::agreement::{Agreement, AgreementError, CANARY_COEFFICIENTS, MOST_DENSE_VALUES, Terms};
+use crate::agreement::{Agreement, AgreementError, CANARY_COEFFICIENTS, LEAST_WORDS, MOST_DENSE_VALUES, Terms};
 use crate::ledger::{Budget, Ledger, Weights};
 use crate::message::Values;
 use crate::params::DenseParams;
@@ -134,8 +134,12 @@ impl Kind for DenseParams {
         let layout = DenseLayout::new(self.bits(), limit)?;
         let budget = Budget::unrounded(layout.step.into());
         Ledger::new(budget, most.sum).admit(most).ok()?;
-        let shape = Shape { bits: self.bits(), coefficients: length };
+        let shape = Shape { bits: self.bits(), coefficients: length.max(LEAST_WORDS) };
         Some(Words { layout, shape, budget, values_per_coefficient: 1 })
+    }
+
+    fn digits(_: &DenseLayout, length: usize) -> usize {
+        length
     }
 
     fn split(_: &DenseLayout) -> Option<Split> {
@@ -149,8 +153,8 @@ impl Kind for DenseParams {
         out: &mut [u8],
         backend: &dyn Backend,
     ) -> Result<(), Fault> {
-        let (layout, mut rows) = (agreement.layout(), Secret::new(vec![0; agreement.length()]));
-        values.fill(0, rows.expose_mut());
+        let (layout, mut rows) = (agreement.layout(), Secret::new(vec![0; agreement.shape().coefficients]));
+        values.fill(0, &mut rows.expose_mut()[..agreement.length()]);
         rows.expose_mut().iter_mut().for_each(|row| *row = row.wrapping_mul(layout.step) & layout.mask());
         backend.dense(&agreement.job(Place::Body, DenseKey::Mask(seed)), rows.expose_mut())?;
         wire::pack(&agreement.shape(), rows.expose(), out);

@@ -4,7 +4,7 @@
 //! parties decide alike.
 
 use crate::Params;
-use crate::agreement::CANARY_COEFFICIENTS;
+use crate::agreement::{CANARY_COEFFICIENTS, LEAST_WORDS};
 use crate::split::Split;
 use core::fmt;
 use kernels::Encoding;
@@ -208,9 +208,14 @@ impl Layout {
         self.encoding.digits_per_coefficient() / self.digits_per_value()
     }
 
+    /// As [`Layout::digits`], with those of the zeros behind a short message.
+    pub(crate) fn padded_digits(&self, values: usize) -> usize {
+        self.digits(values).max(LEAST_WORDS * self.encoding.digits_per_coefficient())
+    }
+
     /// Bytes of a message's words and its canary's.
     fn wire_len(&self, values: usize) -> usize {
-        self.encoding.packed_len(self.digits(values)) + self.encoding.bits() as usize * CANARY_COEFFICIENTS / 8
+        self.encoding.packed_len(self.padded_digits(values)) + self.encoding.bits() as usize * CANARY_COEFFICIENTS / 8
     }
 }
 

@@ -44,8 +44,8 @@ mod sum;
 mod wire;
 
 pub use agreement::{
-    Agreement, AgreementError, Attempt, CANARY_COEFFICIENTS, CANARY_POLY, KeyModel, MOST_DENSE_VALUES, MOST_MESSAGES,
-    MOST_VALUE_BITS, Terms,
+    Agreement, AgreementError, Attempt, CANARY_COEFFICIENTS, CANARY_POLY, KeyModel, LEAST_WORDS, MOST_DENSE_VALUES,
+    MOST_MESSAGES, MOST_VALUE_BITS, Terms,
 };
 pub use answer::{Keys, Opened, Part, Policy, Refusal, answer, close};
 pub use context::{Context, ContextFields, VERSION, model_hash};

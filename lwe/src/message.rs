@@ -7,7 +7,7 @@ use crate::keys::{Envelope, MessageKey, RobotId};
 use crate::logs::{Created, LogError, SealLog};
 use crate::manifest::Manifest;
 use crate::params::Params;
-use crate::suite::Suite;
+use crate::suite::{Kind as _, Suite};
 use crate::wire::{self, Kind};
 use core::fmt;
 use kernels::{Backend, Fault, PadJob, SealJob, Secret};
@@ -153,8 +153,8 @@ impl<P: Suite> Agreement<P> {
         backend: &dyn Backend,
     ) -> Result<Upload, SealError> {
         self.mark(&key, update, log)?;
-        let canary = self.canary(&key, backend)?;
-        self.upload(key, update, &canary, |seed, body| P::encrypt_body(self, seed, values, body, backend))
+        let canary = |seed: &_, out: &mut _| P::encrypt_canary(self, seed, out, backend);
+        self.upload(key, update, canary, |seed, body| P::encrypt_body(self, seed, values, body, backend))
     }
 
     fn mark(&self, key: &MessageKey, update: UpdateId, log: &mut dyn SealLog) -> Result<(), SealError> {
@@ -175,18 +175,12 @@ impl<P: Suite> Agreement<P> {
         }
     }
 
-    fn canary(&self, key: &MessageKey, backend: &dyn Backend) -> Result<Vec<u8>, Fault> {
-        let mut out = vec![0; self.canary_shape().packed_len()];
-        P::encrypt_canary(self, &key.seed, &mut out, backend)?;
-        Ok(out)
-    }
-
-    /// Everything around a body, and the body as `seal` writes it.
+    /// Everything around canary and body, and those as `canary` and `seal` write them.
     fn upload(
         &self,
         key: MessageKey,
         update: UpdateId,
-        canary: &[u8],
+        canary: impl FnOnce(&Secret<[u8; 32]>, &mut [u8]) -> Result<(), Fault>,
         seal: impl FnOnce(&Secret<[u8; 32]>, &mut [u8]) -> Result<(), Fault>,
     ) -> Result<Upload, SealError> {
         let mut bytes = vec![0; self.upload_len()];
@@ -197,10 +191,10 @@ impl<P: Suite> Agreement<P> {
         if let Some(sealed) = &key.envelope {
             envelope.copy_from_slice(sealed.bytes());
         }
-        canary_out.copy_from_slice(canary);
+        canary(&key.seed, canary_out)?;
         seal(&key.seed, body)?;
-        let (context, robot) = (*self.context(), key.robot);
-        Ok(Upload { bytes, context, robot, update, envelope: key.envelope, canary_len: canary.len() })
+        let (context, robot, canary_len) = (*self.context(), key.robot, self.canary_shape().packed_len());
+        Ok(Upload { bytes, context, robot, update, envelope: key.envelope, canary_len })
     }
 }
 
@@ -217,7 +211,8 @@ impl Agreement<Params> {
         let job =
             PadJob { ring: self.encoding().ring(), a_seed: self.a_seed(), message_seed: &key.seed, first_poly: 0 };
         backend.pad(&job, residues.expose_mut())?;
-        let canary = self.canary(&key, backend)?;
+        let mut canary = vec![0; self.canary_shape().packed_len()];
+        Params::encrypt_canary(self, &key.seed, &mut canary, backend)?;
         Ok(Pads { key, residues, canary })
     }
 
@@ -236,7 +231,11 @@ impl Agreement<Params> {
         let Pads { key, mut residues, canary } = pads;
         self.mark(&key, update, log)?;
         let mut rest = residues.expose_mut().as_mut_slice();
-        self.upload(key, update, &canary, |_, body| {
+        let made_ahead = |_: &_, out: &mut [u8]| {
+            out.copy_from_slice(&canary);
+            Ok(())
+        };
+        self.upload(key, update, made_ahead, |_, body| {
             self.in_blocks(values, body, |_, digits, out| {
                 let pad;
                 (pad, rest) = core::mem::take(&mut rest).split_at_mut(self.encoding().pad_len(digits.len()));
@@ -257,16 +256,20 @@ impl Agreement<Params> {
         let polys = (BLOCK_DIGITS / per_poly).max(1);
         let mut block = Secret::new(vec![0; (polys * per_poly).min(self.digits())]);
         let mut unsplit = Secret::new(vec![0; if layout.split.is_some() { block.expose().len() / 2 } else { 0 }]);
+        let all = layout.digits(self.length());
         for (index, out) in body.chunks_mut(encoding.packed_len(polys * per_poly)).enumerate() {
             let start = index * polys * per_poly;
             let count = (self.digits() - start).min(polys * per_poly);
             let block = &mut block.expose_mut()[..count];
+            // Behind the values, zeros.
+            let (filled, behind) = block.split_at_mut(count.min(all - start));
+            behind.fill(0);
             match layout.split {
-                None => values.fill(start, block),
+                None => values.fill(start, filled),
                 Some(split) => {
-                    let unsplit = &mut unsplit.expose_mut()[..count / 2];
+                    let unsplit = &mut unsplit.expose_mut()[..filled.len() / 2];
                     values.fill(start / 2, unsplit);
-                    split.split(unsplit, block);
+                    split.split(unsplit, filled);
                 }
             }
             // Below 2^32 - 1: a message has at most 2^32 digits.

@@ -32,10 +32,14 @@ impl Kind for Params {
 
     fn plan(&self, value_bits: u32, most: Weights, length: usize) -> Option<Words<Layout>> {
         let layout = smallest_for(self, value_bits, most, length)?;
-        let (shape, budget) = (layout.encoding.shape(layout.digits(length)), Budget::of(&layout.encoding));
+        let (shape, budget) = (layout.encoding.shape(layout.padded_digits(length)), Budget::of(&layout.encoding));
         // At most 60: a digit has at least one bit.
         let values_per_coefficient = layout.values_per_coefficient() as u32;
         Some(Words { layout, shape, budget, values_per_coefficient })
+    }
+
+    fn digits(layout: &Layout, length: usize) -> usize {
+        layout.digits(length)
     }
 
     fn split(layout: &Layout) -> Option<Split> {

@@ -50,6 +50,9 @@ pub trait Kind: Clone + Debug + Sized {
     /// The smallest words for messages of `length` values, of which `most` are added. `None` if nothing fits.
     fn plan(&self, value_bits: u32, most: Weights, length: usize) -> Option<Words<Self::Layout>>;
 
+    /// Digits of a message's values, without the zeros behind a short one.
+    fn digits(layout: &Self::Layout, length: usize) -> usize;
+
     fn split(layout: &Self::Layout) -> Option<Split>;
 
     /// Encrypts the values to the packed words of a body.

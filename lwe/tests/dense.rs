@@ -329,12 +329,12 @@ fn long_messages_are_sent_to_a_ring_suite() {
 #[test]
 fn damaged_bytes_are_refused_and_never_panic() {
     let mut fleet = Fleet::new(12);
-    let agreement = fleet.agree(&TOY, 8, 20, 31);
-    let messages = fleet.random(2, 8, 31);
+    let agreement = fleet.agree(&TOY, 8, 20, 65);
+    let messages = fleet.random(2, 8, 65);
     let uploads = fleet.uploads(&agreement, 0, &messages);
     let (good, sum) = (uploads[0].bytes(), fleet.add(&agreement, &uploads));
     assert_eq!(good.len(), agreement.upload_len());
-    // 31 words of 22 bits end two bits into a byte.
+    // 65 words of 22 bits end six bits into a byte.
     let mut padded = good.to_vec();
     *padded.last_mut().unwrap() |= 0x80;
     assert_eq!(Ciphertext::read(&agreement, &padded).unwrap_err(), Malformed::Padding);
@@ -365,7 +365,7 @@ fn damaged_bytes_are_refused_and_never_panic() {
     assert_eq!(damaged(24, 0), Err(StoredSumError::Malformed(Malformed::Factor)));
     assert_eq!(damaged(27, 255), Err(StoredSumError::Malformed(Malformed::Count(2))));
     // A ring upload of the same fleet and round is another round's.
-    let ring = fleet.agree(&Params::FL_1024_22, 8, 10, 31);
+    let ring = fleet.agree(&Params::FL_1024_22, 8, 10, 65);
     assert_eq!(Ciphertext::read(&ring, good).unwrap_err(), Malformed::OtherRound);
     for len in [0, 15, 16, good.len(), stored.len()] {
         let mut noise = vec![0; len];
@@ -373,6 +373,25 @@ fn damaged_bytes_are_refused_and_never_panic() {
         assert!(Ciphertext::read(&agreement, &noise).is_err());
         assert!(Manifest::from_bytes(&agreement, &noise).is_err());
     }
+}
+
+#[test]
+fn a_value_behind_a_short_message_is_refused() {
+    let mut fleet = Fleet::new(15);
+    let agreement = fleet.agree(&LWE, 8, 20, 3);
+    assert_eq!(agreement.shape().coefficients, 64);
+    let messages = fleet.random(2, 8, 3);
+    let uploads = fleet.uploads(&agreement, 0, &messages);
+    let mut sum = fleet.add(&agreement, &uploads[..1]);
+    let mut edited = uploads[1].bytes().to_vec();
+    // Word 40 begins at a whole byte; a step is one more of whatever it encrypts.
+    let at = agreement.overhead_len() + 40 * 22 / 8;
+    let word = u32::from_le_bytes(edited[at..at + 4].try_into().unwrap());
+    let more = (word & !0x3F_FFFF) | (word.wrapping_add(agreement.layout().step()) & 0x3F_FFFF);
+    edited[at..at + 4].copy_from_slice(&more.to_le_bytes());
+    sum.add(&[Ciphertext::read(&agreement, &edited).unwrap()], &fleet.backend).unwrap();
+    let refused = fleet.open(&agreement, &sum, &verified(&uploads));
+    assert_eq!(refused, Err(Refusal::Mismatch(Suspicion::Values)));
 }
 
 #[test]

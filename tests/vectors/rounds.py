@@ -68,7 +68,8 @@ def round_case(suite, n, bits, value_bits, planned, factor, length, number, flee
         seed = hash_fields(b"fleet-shared message", [context, key, robot]).hex()
         rule = {"mul": 7 + 2 * r, "add": 3 + r, "mod": 2**value_bits} if r else {"mul": 0, "add": 2**value_bits - 1, "mod": 2**value_bits}
         values = rule_digits(rule, length)
-        body = encrypt(a_seed, seed, range(length), values, n, bits, step)
+        words = values + [0] * (64 - length)
+        body = encrypt(a_seed, seed, range(len(words)), words, n, bits, step)
         canary = encrypt(a_seed, seed, CANARY_ROWS, [0] * 64, n, bits, step)
         upload = b"\x01U" + context[:14] + pack(canary, bits) + pack(body, bits)
         robots.append({"id": robot.hex(), "values": rule, "upload_len": len(upload), "upload_sha256": sha(upload),
@@ -80,6 +81,8 @@ def round_case(suite, n, bits, value_bits, planned, factor, length, number, flee
     stored = b"\x01S" + context[:14] + u64(planned) + u32(factor) + pack(scaled, bits)
     total = [factor * s for s in add_secrets(seeds, n)]
     values = [opened((word - inner(a_seed, i, total)) % 2**bits, step, bits) for i, word in enumerate(scaled)]
+    values, behind = values[:length], values[length:]
+    assert not any(behind)
     assert values == [factor * sum(column) for column in zip(*messages)] and max(values) < limit
     return {"suite": suite, "dimension": n, "bits": bits, "fleet": fleet.hex(), "model": model.hex(), "round": number,
             "attempt": attempt, "class": weight_class.hex(), "value_bits": value_bits, "planned": planned, "factor": factor,
