@@ -85,7 +85,7 @@ impl<P: Suite> Agreement<P> {
         let rest = wire::open(bytes, Kind::Sum, self.context(), self.sum_len())?;
         let (count, rest) = rest.split_first_chunk().expect("the length was checked");
         let (factor, packed) = rest.split_first_chunk().expect("the length was checked");
-        let (count, factor) = (u64::from_le_bytes(*count), u32::from_le_bytes(*factor));
+        let (count, factor) = (u64::from(u32::from_le_bytes(*count)), u32::from_le_bytes(*factor));
         if factor == 0 {
             return Err(Malformed::Factor.into());
         }
@@ -99,7 +99,7 @@ impl<P: Suite> Agreement<P> {
 }
 
 /// Bytes of a stored sum's count of messages and of its factor.
-const COUNTS_LEN: usize = 8 + 4;
+const COUNTS_LEN: usize = 4 + 4;
 
 /// Why a stored sum was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,7 +230,8 @@ impl Sum {
     /// To be stored, or sent to the key holder or to another aggregator.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let counts = [&self.weights.messages.to_le_bytes()[..], &self.factor.to_le_bytes()].concat();
+        // At most 10,000 messages: the ledger admits no more.
+        let counts = [self.weights.messages as u32, self.factor].map(u32::to_le_bytes).concat();
         let mut bytes = [&wire::header(Kind::Sum, &self.context)[..], &counts].concat();
         let start = bytes.len();
         bytes.resize(start + self.shape.packed_len(), 0);

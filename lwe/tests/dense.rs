@@ -252,7 +252,7 @@ fn another_factor_than_the_words_have_is_refused_by_the_noise() {
     let messages = fleet.random(4, 4, 200);
     let uploads = fleet.uploads(&agreement, 0, &messages);
     let mut stored = fleet.add(&agreement, &uploads).to_bytes();
-    stored[24] = 3;
+    stored[20] = 3;
     let sum = agreement.read_sum(&stored, &fleet.backend).unwrap();
     assert_eq!(sum.factor(), 3);
     let refused = fleet.open(&agreement, &sum, &verified(&uploads));
@@ -361,9 +361,9 @@ fn damaged_bytes_are_refused_and_never_panic() {
         agreement.read_sum(&bytes, &fleet.backend).map(|_| ())
     };
     assert_eq!(damaged(16, 21), Err(StoredSumError::Malformed(Malformed::Count(21))));
-    assert_eq!(damaged(23, 255), Err(StoredSumError::Malformed(Malformed::Count(255 << 56 | 2))));
-    assert_eq!(damaged(24, 0), Err(StoredSumError::Malformed(Malformed::Factor)));
-    assert_eq!(damaged(27, 255), Err(StoredSumError::Malformed(Malformed::Count(2))));
+    assert_eq!(damaged(19, 255), Err(StoredSumError::Malformed(Malformed::Count(255 << 24 | 2))));
+    assert_eq!(damaged(20, 0), Err(StoredSumError::Malformed(Malformed::Factor)));
+    assert_eq!(damaged(23, 255), Err(StoredSumError::Malformed(Malformed::Count(2))));
     // A ring upload of the same fleet and round is another round's.
     let ring = fleet.agree(&Params::FL_1024_22, 8, 10, 65);
     assert_eq!(Ciphertext::read(&ring, good).unwrap_err(), Malformed::OtherRound);

@@ -78,7 +78,7 @@ def round_case(suite, n, bits, value_bits, planned, factor, length, number, flee
         seeds.append(seed)
         messages.append(values)
     scaled = [word * factor % 2**bits for word in add_words(bodies, bits)]
-    stored = b"\x01S" + context[:14] + u64(planned) + u32(factor) + pack(scaled, bits)
+    stored = b"\x01S" + context[:14] + u32(planned) + u32(factor) + pack(scaled, bits)
     total = [factor * s for s in add_secrets(seeds, n)]
     values = [opened((word - inner(a_seed, i, total)) % 2**bits, step, bits) for i, word in enumerate(scaled)]
     values, behind = values[:length], values[length:]
