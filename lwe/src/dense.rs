@@ -13,9 +13,9 @@
 //!
 //! # When to use it
 //! Its security is that of LWE without a ring: nobody can use structure that is not there. That is the one reason to take it.
-//! A value costs 22 bits and a row of 1024 products, against about two bytes and a few dozen products in a ring, and the words leave
-//! room for few robots: [`AgreementError::NoRoom`](crate::AgreementError::NoRoom) says how many. So a message has at most
-//! [`MOST_DENSE_VALUES`](crate::MOST_DENSE_VALUES) values, and for all else there are the ring suites, which begin with [`Params`](crate::Params).
+//! A value costs 22 bits and a row of 1024 products, against about two bytes and a few dozen products in a ring, and the
+//! words leave room for few robots: [`AgreementError::NoRoom`] says how many. So a message has at most [`MOST_DENSE_VALUES`]
+//! values, and for all else there are the ring suites of [`Params`](crate::Params).
 //!
 //! # Why not N2HE's own parameters
 //! They do not reach 128 bits. The lattice estimator gives its n = 512, q = 2^13 with binary secrets and ternary errors 96
