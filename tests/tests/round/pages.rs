@@ -1,6 +1,8 @@
 //! Pages that promise numbers, against the code.
 
-use folding::lwe::{CHUNK_LEN, DenseParams, ENVELOPE_LEN, HEADER_LEN, HOLDER_PUBLIC_LEN, Kind, LEAST_WORDS, Params, VERSION};
+use folding::lwe::{
+    CHUNK_LEN, DenseParams, ENVELOPE_LEN, HEADER_LEN, HOLDER_PUBLIC_LEN, Kind, LEAST_WORDS, Params, VERSION,
+};
 use std::fs;
 
 fn page(name: &str) -> String {
