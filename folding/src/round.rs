@@ -120,19 +120,27 @@ pub struct Update<'a, F: ?Sized> {
     floats: &'a F,
     dither: Dither,
     clip: bool,
+    memory: Vec<u8>,
 }
 
 impl<'a, F: Floats + ?Sized> Update<'a, F> {
     /// To the nearest level; values out of range are refused.
     #[must_use]
     pub fn new(id: UpdateId, floats: &'a F) -> Self {
-        Self { id, floats, dither: Dither::Nearest, clip: false }
+        Self { id, floats, dither: Dither::Nearest, clip: false, memory: Vec::new() }
     }
 
     /// Rounds up or down at random, so that the mean is right on average.
     #[must_use]
     pub fn stochastic(mut self, rng: &mut dyn Rng) -> Self {
         self.dither = Dither::stochastic(rng);
+        self
+    }
+
+    /// Has the upload take over the memory of an earlier one, which spares the system from finding new pages.
+    #[must_use]
+    pub fn in_memory_of(mut self, earlier: Vec<u8>) -> Self {
+        self.memory = earlier;
         self
     }
 
@@ -272,8 +280,8 @@ impl Round {
         log: &mut dyn SealLog,
         backend: &dyn Backend,
     ) -> Result<(Upload, OutOfRange), EncryptError> {
-        let (id, mut values, found) = self.on_grid(update)?;
-        Ok((self.agreement.encrypt(key, id, &mut values, log, backend)?, found))
+        let (id, mut values, memory, found) = self.on_grid(update)?;
+        Ok((self.agreement.encrypt(key, id, &mut values, memory, log, backend)?, found))
     }
 
     /// Robot: makes the half of a ciphertext that does not depend on the update, while it trains.
@@ -295,15 +303,15 @@ impl Round {
         log: &mut dyn SealLog,
         backend: &dyn Backend,
     ) -> Result<(Upload, OutOfRange), EncryptError> {
-        let (id, mut values, found) = self.on_grid(update)?;
-        Ok((self.agreement.seal(pads, id, &mut values, log, backend)?, found))
+        let (id, mut values, memory, found) = self.on_grid(update)?;
+        Ok((self.agreement.seal(pads, id, &mut values, memory, log, backend)?, found))
     }
 
     fn on_grid<'a, F: Floats + ?Sized>(
         &self,
         update: Update<'a, F>,
-    ) -> Result<(UpdateId, OnGrid<'a, F>, OutOfRange), EncryptError> {
-        let Update { id, floats, dither, clip } = update;
+    ) -> Result<(UpdateId, OnGrid<'a, F>, Vec<u8>, OutOfRange), EncryptError> {
+        let Update { id, floats, dither, clip, memory } = update;
         let (found, expected) = (floats.len(), self.agreement.length());
         if found != expected {
             return Err(EncryptError::Length { found, expected });
@@ -312,7 +320,7 @@ impl Round {
         if !clip && !found.is_none() {
             return Err(EncryptError::OutOfRange(found));
         }
-        Ok((id, OnGrid { grid: self.grid, dither, floats }, found))
+        Ok((id, OnGrid { grid: self.grid, dither, floats }, memory, found))
     }
 
     /// Server: looks at an upload in the buffer it arrived in.

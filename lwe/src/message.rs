@@ -136,11 +136,14 @@ impl fmt::Debug for Pads {
     }
 }
 
-/// Digits handed to a backend at a time: enough for every thread, little enough for the cache.
-const BLOCK_DIGITS: usize = 3 << 17;
+/// Digits encrypted at a time: so many that the key's transform does not count, and every thread has its share.
+pub(crate) const ENCRYPTED_DIGITS: usize = 3 << 17;
+/// Digits sealed at a time: so few that they are still in the cache.
+const SEALED_DIGITS: usize = 3 << 15;
 
 impl<P: Suite> Agreement<P> {
-    /// Encrypts a message. The key's and the update's use are marked in `log` before anything is sealed.
+    /// Encrypts a message. The key's and the update's use are marked in `log` before anything is sealed. The upload takes
+    /// over `memory`, whatever is in it: that of an earlier upload spares the system from finding new pages.
     ///
     /// # Errors
     /// [`SealError`] says why not.
@@ -149,12 +152,13 @@ impl<P: Suite> Agreement<P> {
         key: MessageKey,
         update: UpdateId,
         values: &mut impl Values,
+        memory: Vec<u8>,
         log: &mut dyn SealLog,
         backend: &dyn Backend,
     ) -> Result<Upload, SealError> {
         self.mark(&key, update, log)?;
         let canary = |seed: &_, out: &mut _| P::encrypt_canary(self, seed, out, backend);
-        self.upload(key, update, canary, |seed, body| P::encrypt_body(self, seed, values, body, backend))
+        self.upload(key, update, memory, canary, |seed, body| P::encrypt_body(self, seed, values, body, backend))
     }
 
     fn mark(&self, key: &MessageKey, update: UpdateId, log: &mut dyn SealLog) -> Result<(), SealError> {
@@ -180,10 +184,12 @@ impl<P: Suite> Agreement<P> {
         &self,
         key: MessageKey,
         update: UpdateId,
+        mut bytes: Vec<u8>,
         canary: impl FnOnce(&Secret<[u8; 32]>, &mut [u8]) -> Result<(), Fault>,
         seal: impl FnOnce(&Secret<[u8; 32]>, &mut [u8]) -> Result<(), Fault>,
     ) -> Result<Upload, SealError> {
-        let mut bytes = vec![0; self.upload_len()];
+        // Every byte is written below.
+        bytes.resize(self.upload_len(), 0);
         let (head, body) = bytes.split_at_mut(self.overhead_len());
         let (header, head) = head.split_at_mut(wire::HEADER_LEN);
         let (envelope, canary_out) = head.split_at_mut(self.envelope_len());
@@ -216,7 +222,7 @@ impl Agreement<Params> {
         Ok(Pads { key, residues, canary })
     }
 
-    /// Encrypts a message with pads made ahead.
+    /// Encrypts a message with pads made ahead. `memory` is as in [`Agreement::encrypt`].
     ///
     /// # Errors
     /// [`SealError`] says why not.
@@ -225,6 +231,7 @@ impl Agreement<Params> {
         pads: Pads,
         update: UpdateId,
         values: &mut impl Values,
+        memory: Vec<u8>,
         log: &mut dyn SealLog,
         backend: &dyn Backend,
     ) -> Result<Upload, SealError> {
@@ -235,25 +242,30 @@ impl Agreement<Params> {
             out.copy_from_slice(&canary);
             Ok(())
         };
-        self.upload(key, update, made_ahead, |_, body| {
-            self.in_blocks(values, body, |_, digits, out| {
+        let upload = self.upload(key, update, memory, made_ahead, |_, body| {
+            self.in_blocks(SEALED_DIGITS, values, body, |_, digits, out| {
                 let pad;
                 (pad, rest) = core::mem::take(&mut rest).split_at_mut(self.encoding().pad_len(digits.len()));
                 backend.seal(&SealJob { encoding: self.encoding() }, pad, digits, out)
             })
-        })
+        })?;
+        // A backend leaves zeros of the pads it used: nothing is left to erase.
+        drop(core::mem::take(residues.expose_mut()));
+        Ok(upload)
     }
 
-    /// Hands digits to `seal` a block of polynomials at a time: the first one's number, the digits, the packed words.
+    /// Hands digits to `seal` some polynomials, `at_a_time` digits, at a time: the first one's number, the digits, the packed
+    /// words.
     pub(crate) fn in_blocks(
         &self,
+        at_a_time: usize,
         values: &mut impl Values,
         body: &mut [u8],
         mut seal: impl FnMut(u32, &[u32], &mut [u8]) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let (encoding, layout) = (self.encoding(), self.layout());
         let per_poly = encoding.ring().n() * encoding.digits_per_coefficient();
-        let polys = (BLOCK_DIGITS / per_poly).max(1);
+        let polys = (at_a_time / per_poly).max(1);
         let mut block = Secret::new(vec![0; (polys * per_poly).min(self.digits())]);
         let mut unsplit = Secret::new(vec![0; if layout.split.is_some() { block.expose().len() / 2 } else { 0 }]);
         let all = layout.digits(self.length());

@@ -56,6 +56,7 @@ const SKIPPED: &[&str] = &[".git", ".cache", "target", "__pycache__"];
 const UNSAFE_FILES: &[&str] = &[
     "kernels/src/cpu/avx2.rs",
     "kernels/src/cpu/avx512.rs",
+    "kernels/src/cpu/avx512/rounds.rs",
     "kernels/src/cpu/memory.rs",
     "kernels/src/cpu/neon.rs",
     "tests/src/taint.rs",
