@@ -1,0 +1,157 @@
+//! The WGSL engine: the kernels as compute shaders, on any Vulkan, Metal or DX12 device.
+//!
+//! One job is one submission: inputs go up, kernels run, results come down, secrets are cleared. Every number a shader
+//! needs comes from the job or is generated from the crates below; see `numbers` and `pipeline`.
+//!
+//! ```
+//! use kernels::{Backend, Direction, Modulus, Plan, reference::Reference};
+//! use tensorguard_shaders::{Choice, Options, Wgpu};
+//! let plan = Plan::new(Modulus::P1, 256)?;
+//! let (mut words, mut same) = (vec![7; 256], vec![7; 256]);
+//! match Wgpu::open(Choice::Best, Options::default()) {
+//!     Ok(gpu) => gpu.ntt(&plan, Direction::Forward, &mut words)?,
+//!     Err(reason) => return Ok(println!("no engine: {reason}")),
+//! }
+//! Reference.ntt(&plan, Direction::Forward, &mut same)?;
+//! assert_eq!(words, same);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod device;
+mod jobs;
+mod memory;
+mod numbers;
+mod pipeline;
+mod tables;
+mod trip;
+
+pub use device::{Absent, Choice, Found, Kind, adapters};
+pub use pipeline::Arithmetic;
+
+use device::Device;
+use kernels::{
+    Backend, DecryptJob, DenseJob, Direction, Encoding, EncryptJob, Fault, Noise, PadJob, Plan, SealJob, Secret, Shape,
+};
+use memory::Memory;
+use pipeline::Pipelines;
+use tables::Tables;
+
+/// How an engine works. Nothing here changes a bit of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How products are had; `None` takes the device's 64-bit integers where it has them.
+    pub arithmetic: Option<Arithmetic>,
+    /// Larger work is cut into pieces of about this many bytes per buffer.
+    pub piece_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { arithmetic: None, piece_bytes: 1 << 26 }
+    }
+}
+
+/// The engine. Made once: it keeps compiled shaders, tables and buffers for later jobs.
+#[derive(Debug)]
+pub struct Wgpu {
+    core: Core,
+}
+
+/// What a job needs besides its own data.
+#[derive(Debug)]
+struct Core {
+    device: Device,
+    memory: Memory,
+    pipelines: Pipelines,
+    tables: Tables,
+    piece_words: usize,
+}
+
+impl Wgpu {
+    /// Opens an adapter.
+    ///
+    /// # Errors
+    /// [`Absent`] says what is missing.
+    pub fn open(choice: Choice<'_>, options: Options) -> Result<Self, Absent> {
+        let device = Device::open(choice)?;
+        let arithmetic = match (options.arithmetic, device.native_words) {
+            (Some(Arithmetic::Native), false) => {
+                return Err(Absent::Unfit(format!("{} has no 64-bit integers", device.adapter.name)));
+            }
+            (Some(chosen), _) => chosen,
+            (None, true) => Arithmetic::Native,
+            (None, false) => Arithmetic::Limbs,
+        };
+        // One polynomial at least, and no more than a binding holds.
+        let most = wgpu::Limits::defaults().max_storage_buffer_binding_size as usize / 4;
+        let piece_words = (options.piece_bytes / 4).clamp(2 * Plan::MAX_N, most);
+        let piece_words = 1 << piece_words.ilog2();
+        let core = Core {
+            device,
+            memory: Memory::default(),
+            pipelines: Pipelines::new(arithmetic),
+            tables: Tables::default(),
+            piece_words,
+        };
+        Ok(Self { core })
+    }
+
+    /// The adapter it runs on.
+    #[must_use]
+    pub fn adapter(&self) -> &Found {
+        &self.core.device.adapter
+    }
+
+    /// Why every job fails from now on, if that is so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.core.device.trouble()
+    }
+
+    /// How it has its products.
+    #[must_use]
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.core.pipelines.arithmetic()
+    }
+}
+
+impl Backend for Wgpu {
+    fn name(&self) -> &'static str {
+        "wgpu"
+    }
+
+    fn ntt(&self, plan: &Plan, direction: Direction, polys: &mut [u32]) -> Result<(), Fault> {
+        jobs::ntt::run(&self.core, plan, direction, polys)
+    }
+
+    fn pad(&self, job: &PadJob<'_>, out: &mut [u32]) -> Result<(), Fault> {
+        job.polys(out);
+        Err(Fault::Declined)
+    }
+
+    fn seal(&self, job: &SealJob<'_>, pad: &mut [u32], digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
+        job.check(pad, digits, out);
+        Err(Fault::Declined)
+    }
+
+    fn encrypt(&self, job: &EncryptJob<'_>, digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
+        job.check(digits, out);
+        Err(Fault::Declined)
+    }
+
+    fn sum(&self, shape: &Shape, rows: &[&[u8]], accumulator: &mut [u32]) -> Result<(), Fault> {
+        shape.check(rows, accumulator);
+        Err(Fault::Declined)
+    }
+
+    fn decrypt(&self, job: &DecryptJob<'_>, accumulator: &[u32], digits: &mut [u32]) -> Result<Noise, Fault> {
+        job.check(accumulator, digits);
+        Err(Fault::Declined)
+    }
+
+    fn dense(&self, job: &DenseJob<'_>, rows: &mut [u32]) -> Result<(), Fault> {
+        job.check(rows);
+        Err(Fault::Declined)
+    }
+}
