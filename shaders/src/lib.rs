@@ -30,9 +30,7 @@ pub use device::{Absent, Choice, Found, Kind, adapters};
 pub use pipeline::Arithmetic;
 
 use device::Device;
-use kernels::{
-    Backend, DecryptJob, DenseJob, Direction, Encoding, EncryptJob, Fault, Noise, PadJob, Plan, SealJob, Secret, Shape,
-};
+use kernels::{Backend, DecryptJob, DenseJob, Direction, EncryptJob, Fault, Noise, PadJob, Plan, SealJob, Shape};
 use memory::Memory;
 use pipeline::Pipelines;
 use tables::Tables;
@@ -42,7 +40,7 @@ use tables::Tables;
 pub struct Options {
     /// How products are had; `None` takes the device's 64-bit integers where it has them.
     pub arithmetic: Option<Arithmetic>,
-    /// Larger work is cut into pieces of about this many bytes per buffer.
+    /// Larger work is cut into pieces of about this many bytes per buffer, but never below one polynomial or row.
     pub piece_bytes: usize,
 }
 
@@ -83,10 +81,9 @@ impl Wgpu {
             (None, true) => Arithmetic::Native,
             (None, false) => Arithmetic::Limbs,
         };
-        // One polynomial at least, and no more than a binding holds.
-        let most = wgpu::Limits::defaults().max_storage_buffer_binding_size as usize / 4;
-        let piece_words = (options.piece_bytes / 4).clamp(2 * Plan::MAX_N, most);
-        let piece_words = 1 << piece_words.ilog2();
+        // Buffers have sizes of powers of two, and an upload has several parts: half of what a binding holds.
+        let most = wgpu::Limits::defaults().max_storage_buffer_binding_size as usize / 8;
+        let piece_words = (options.piece_bytes / 4).min(most);
         let core = Core {
             device,
             memory: Memory::default(),
@@ -126,32 +123,26 @@ impl Backend for Wgpu {
     }
 
     fn pad(&self, job: &PadJob<'_>, out: &mut [u32]) -> Result<(), Fault> {
-        job.polys(out);
-        Err(Fault::Declined)
+        jobs::pad::run(&self.core, job, out)
     }
 
     fn seal(&self, job: &SealJob<'_>, pad: &mut [u32], digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
-        job.check(pad, digits, out);
-        Err(Fault::Declined)
+        jobs::seal::run(&self.core, job, pad, digits, out)
     }
 
     fn encrypt(&self, job: &EncryptJob<'_>, digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
-        job.check(digits, out);
-        Err(Fault::Declined)
+        jobs::seal::encrypt(&self.core, job, digits, out)
     }
 
     fn sum(&self, shape: &Shape, rows: &[&[u8]], accumulator: &mut [u32]) -> Result<(), Fault> {
-        shape.check(rows, accumulator);
-        Err(Fault::Declined)
+        jobs::sum::run(&self.core, shape, rows, accumulator)
     }
 
     fn decrypt(&self, job: &DecryptJob<'_>, accumulator: &[u32], digits: &mut [u32]) -> Result<Noise, Fault> {
-        job.check(accumulator, digits);
-        Err(Fault::Declined)
+        jobs::decrypt::run(&self.core, job, accumulator, digits)
     }
 
     fn dense(&self, job: &DenseJob<'_>, rows: &mut [u32]) -> Result<(), Fault> {
-        job.check(rows);
-        Err(Fault::Declined)
+        jobs::dense::run(&self.core, job, rows)
     }
 }

@@ -168,8 +168,7 @@ impl Numbers {
 /// The structures that the shaders read these numbers through.
 pub(crate) fn structures() -> String {
     let mut text = String::from("struct Limb {\n");
-    let mut line =
-        |text: &mut String, name: &str, kind: &str| writeln!(text, "    {name}: {kind},").unwrap_or_default();
+    let line = |text: &mut String, name: &str, kind: &str| writeln!(text, "    {name}: {kind},").unwrap_or_default();
     LimbPair::NAMES.iter().for_each(|name| line(&mut text, name, "vec2<u32>"));
     LimbWord::NAMES.iter().for_each(|name| line(&mut text, name, "u32"));
     let used = 2 * LimbPair::NAMES.len() + LimbWord::NAMES.len();

@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 pub(crate) const TILE: usize = wgpu::Limits::defaults().max_compute_workgroup_storage_size as usize / 4;
 /// Invocations of a workgroup: what every WebGPU device has.
 pub(crate) const THREADS: usize = wgpu::Limits::defaults().max_compute_invocations_per_workgroup as usize;
+/// Invocations that share a row of plain LWE: as many as a row of the suites has blocks.
+const ROW_THREADS: usize = 64;
 /// The widest grid: a power of two, so that large counts leave no odd rest.
 const GRID: u32 = wgpu::Limits::defaults().max_compute_workgroups_per_dimension.div_ceil(2);
 
@@ -38,19 +40,55 @@ pub(crate) enum Kernel {
     ForwardTile,
     InverseTile,
     InverseWide,
+    SecretRows,
+    Product,
+    Errors,
+    Seal,
+    Sum,
+    KeyRows,
+    OpenSums,
+    DenseSecret,
+    DenseRows,
 }
 
 impl Kernel {
-    pub(crate) const ALL: &[Self] = &[Self::ForwardWide, Self::ForwardTile, Self::InverseTile, Self::InverseWide];
+    /// In the order of the variants, so that a kernel is an index.
+    pub(crate) const ALL: &[Self] = &[
+        Self::ForwardWide,
+        Self::ForwardTile,
+        Self::InverseTile,
+        Self::InverseWide,
+        Self::SecretRows,
+        Self::Product,
+        Self::Errors,
+        Self::Seal,
+        Self::Sum,
+        Self::KeyRows,
+        Self::OpenSums,
+        Self::DenseSecret,
+        Self::DenseRows,
+    ];
 
     /// File, entry point, and the bindings it uses.
     fn parts(self) -> (File, &'static str, &'static [(u32, Access)]) {
-        const NTT: &[(u32, Access)] = &[(0, Numbers), (1, Read), (2, Write)];
+        const ONE_READ: &[(u32, Access)] = &[(0, Numbers), (1, Read), (2, Write)];
+        const IN_PLACE: &[(u32, Access)] = &[(0, Numbers), (2, Write)];
+        const SEAL: &[(u32, Access)] = &[(0, Numbers), (1, Read), (2, Read), (3, Read), (4, Write)];
+        const OPEN: &[(u32, Access)] = &[(0, Numbers), (2, Write), (3, Read), (4, Write), (5, Write)];
         match self {
-            Self::ForwardWide => (File::Ntt, "forward_wide", NTT),
-            Self::ForwardTile => (File::Ntt, "forward_tile", NTT),
-            Self::InverseTile => (File::Ntt, "inverse_tile", NTT),
-            Self::InverseWide => (File::Ntt, "inverse_wide", NTT),
+            Self::ForwardWide => (File::Ntt, "forward_wide", ONE_READ),
+            Self::ForwardTile => (File::Ntt, "forward_tile", ONE_READ),
+            Self::InverseTile => (File::Ntt, "inverse_tile", ONE_READ),
+            Self::InverseWide => (File::Ntt, "inverse_wide", ONE_READ),
+            Self::SecretRows => (File::Pad, "secret_rows", IN_PLACE),
+            Self::Product => (File::Pad, "product", ONE_READ),
+            Self::Errors => (File::Pad, "errors", IN_PLACE),
+            Self::Seal => (File::Seal, "seal", SEAL),
+            Self::Sum => (File::Sum, "sum", ONE_READ),
+            Self::KeyRows => (File::Decrypt, "key_rows", ONE_READ),
+            Self::OpenSums => (File::Decrypt, "open_sums", OPEN),
+            Self::DenseSecret => (File::Dense, "dense_secret", IN_PLACE),
+            Self::DenseRows => (File::Dense, "dense_rows", ONE_READ),
         }
     }
 }
@@ -59,15 +97,26 @@ impl Kernel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum File {
     Ntt,
+    Pad,
+    Seal,
+    Sum,
+    Decrypt,
+    Dense,
 }
 
 impl File {
-    const ALL: &[Self] = &[Self::Ntt];
+    const ALL: &[Self] = &[Self::Ntt, Self::Pad, Self::Seal, Self::Sum, Self::Decrypt, Self::Dense];
 
-    /// The file's own text, and whether it draws from streams.
-    fn text(self) -> &'static str {
+    /// The expander where the file draws from streams, and the file itself.
+    fn texts(self) -> [&'static str; 2] {
+        let expand = include_str!("../wgsl/expand.wgsl");
         match self {
-            Self::Ntt => include_str!("../wgsl/ntt.wgsl"),
+            Self::Ntt => ["", include_str!("../wgsl/ntt.wgsl")],
+            Self::Pad => [expand, include_str!("../wgsl/pad.wgsl")],
+            Self::Seal => ["", include_str!("../wgsl/seal.wgsl")],
+            Self::Sum => ["", include_str!("../wgsl/sum.wgsl")],
+            Self::Decrypt => ["", include_str!("../wgsl/decrypt.wgsl")],
+            Self::Dense => [expand, include_str!("../wgsl/dense.wgsl")],
         }
     }
 
@@ -78,7 +127,8 @@ impl File {
             Arithmetic::Native => include_str!("../wgsl/mul_native.wgsl"),
         };
         let words = include_str!("../wgsl/words.wgsl");
-        [&constants(), &structures(), multiply, words, self.text()].concat()
+        let [expand, own] = self.texts();
+        [&constants(), &structures(), multiply, words, expand, own].concat()
     }
 }
 
@@ -87,6 +137,7 @@ fn constants() -> String {
     let constants = [
         ("TILE", TILE),
         ("THREADS", THREADS),
+        ("ROW_THREADS", ROW_THREADS),
         ("MAX_FOLD", ntt::Plan::MAX_N / TILE),
         ("BLOCK_WORDS", kernels::expand::BLOCK_WORDS),
         ("DOMAIN_A", Domain::A as usize),

@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Uploaded parts begin at a multiple of this: what copies and mappings ask for.
 const ALIGNMENT: u64 = wgpu::MAP_ALIGNMENT;
 
+/// How often a trip may upload numbers: for its secret and for its batch.
+const NUMBERS: u64 = 2;
+
 /// What becomes of a trip's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Privacy {
@@ -40,9 +43,9 @@ pub(crate) fn staged(words: usize) -> u64 {
 }
 
 impl<'a> Trip<'a> {
-    /// `bytes` is the sum of [`staged`] over everything that will be uploaded besides the numbers.
+    /// `bytes` is the sum of [`staged`] over everything that will be uploaded besides numbers.
     pub(crate) fn new(core: &'a Core, privacy: Privacy, bytes: u64) -> Result<Self, Fault> {
-        let numbers = staged(Numbers::new().words().len());
+        let numbers = NUMBERS * staged(Numbers::new().words().len());
         let upload = core.memory.take(&core.device, Use::Upload, bytes + numbers)?;
         let view = upload.get_mapped_range_mut(..).map_err(|error| core.device.give_up(&error.to_string()))?;
         let encoder = core.device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
@@ -54,6 +57,13 @@ impl<'a> Trip<'a> {
         let bytes = 4 * words.max(1) as u64;
         let buffer = self.core.memory.take(&self.core.device, Use::Device, bytes)?;
         self.taken.push((buffer.clone(), bytes));
+        Ok(buffer)
+    }
+
+    /// Device memory for so many words, all zero.
+    pub(crate) fn zeros(&mut self, words: usize) -> Result<Buffer, Fault> {
+        let buffer = self.scratch(words)?;
+        self.encoder.clear_buffer(&buffer, 0, Some(4 * words.max(1) as u64));
         Ok(buffer)
     }
 
@@ -112,8 +122,8 @@ impl<'a> Trip<'a> {
         let submission = device.queue.submit([core::mem::replace(&mut self.encoder, empty).finish()]);
         let (sender, mapped) = mpsc::channel();
         let also = sender.clone();
-        readback.map_async(MapMode::Read, .., move |result| drop(sender.send(result.is_ok())));
-        self.upload.map_async(MapMode::Write, .., move |result| drop(also.send(result.is_ok())));
+        readback.map_async(MapMode::Read, .., move |result| sender.send(result.is_ok()).unwrap_or_default());
+        self.upload.map_async(MapMode::Write, .., move |result| also.send(result.is_ok()).unwrap_or_default());
         let waiting = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(PATIENCE) };
         device.device.poll(waiting).map_err(|error| device.give_up(&error.to_string()))?;
         // Another thread's poll may have found these mapped, and be about to say so.

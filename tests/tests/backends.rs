@@ -18,7 +18,7 @@ fn main() {
     let mut add = |name: &'static str, backend: Result<Arc<dyn Backend>, String>| {
         known.push(name);
         trials.extend(match backend {
-            Ok(backend) => cases(name, &backend, required.contains(&name)),
+            Ok(backend) => cases(name, &backend),
             Err(reason) => vec![absent(name, &reason, required.contains(&name))],
         });
     };
@@ -54,19 +54,8 @@ fn device(options: Options) -> Result<Arc<dyn Backend>, String> {
     }
 }
 
-/// Jobs that an engine does not take yet: listed as ignored, and a failure where the engine is required.
-const DECLINED: &[(&str, &[&str])] =
-    &[("wgpu", &["pad::", "seal::", "encrypt::", "sum::", "decrypt::", "dense::", "together::"])];
-
-fn cases(name: &str, backend: &Arc<dyn Backend>, required: bool) -> Vec<Trial> {
-    let is_declined = |case: &str| {
-        let of_engine = DECLINED.iter().filter(|(engine, _)| name.starts_with(engine));
-        of_engine.flat_map(|(_, kernels)| *kernels).any(|kernel| case.starts_with(kernel))
-    };
+fn cases(name: &str, backend: &Arc<dyn Backend>) -> Vec<Trial> {
     let trial = |case: &tensorguard_tests::Case| {
-        if is_declined(case.name) {
-            return absent(&format!("{name}::{}", case.name), "this engine declines it", required);
-        }
         let (run, backend) = (case.run, Arc::clone(backend));
         Trial::test(format!("{name}::{}", case.name), move || {
             run(backend.as_ref());

@@ -10,12 +10,13 @@ use wgpu::Buffer;
 
 pub(crate) fn run(core: &Core, plan: &Plan, direction: Direction, polys: &mut [u32]) -> Result<(), Fault> {
     assert!(polys.len().is_multiple_of(plan.n()), "a batch is a whole number of polynomials");
-    if polys.len() <= core.piece_words {
+    let most = plan.n() * core.units(plan.n());
+    if polys.len() <= most {
         return piece(core, plan, direction, polys);
     }
     // Outputs stay as they are until every piece has worked.
     let mut all = Secret::new(polys.to_vec());
-    for polys in all.expose_mut().chunks_mut(core.piece_words) {
+    for polys in all.expose_mut().chunks_mut(most) {
         piece(core, plan, direction, polys)?;
     }
     polys.copy_from_slice(all.expose());
@@ -39,7 +40,7 @@ fn piece(core: &Core, plan: &Plan, direction: Direction, polys: &mut [u32]) -> R
 }
 
 /// Records the passes of a transform over `words` words.
-pub(crate) fn transform(
+pub(super) fn transform(
     trip: &mut Trip<'_>,
     n: usize,
     direction: Direction,
