@@ -42,11 +42,13 @@ pub struct Options {
     pub arithmetic: Option<Arithmetic>,
     /// Larger work is cut into pieces of about this many bytes per buffer, but never below one polynomial or row.
     pub piece_bytes: usize,
+    /// The most device memory all jobs together may hold; a job that needs more is out of memory.
+    pub memory_bytes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { arithmetic: None, piece_bytes: 1 << 26 }
+        Self { arithmetic: None, piece_bytes: 1 << 26, memory_bytes: u64::MAX }
     }
 }
 
@@ -86,7 +88,7 @@ impl Wgpu {
         let piece_words = (options.piece_bytes / 4).min(most);
         let core = Core {
             device,
-            memory: Memory::default(),
+            memory: Memory::new(options.memory_bytes),
             pipelines: Pipelines::new(arithmetic),
             tables: Tables::default(),
             piece_words,
@@ -98,6 +100,12 @@ impl Wgpu {
     #[must_use]
     pub fn adapter(&self) -> &Found {
         &self.core.device.adapter
+    }
+
+    /// Gives the device back to the driver. From now on every job is [`Fault::DeviceLost`].
+    pub fn close(&self) {
+        self.core.device.give_up("the engine was closed");
+        self.core.device.device.destroy();
     }
 
     /// Why every job fails from now on, if that is so.

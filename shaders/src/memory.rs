@@ -2,6 +2,7 @@
 
 use crate::device::Device;
 use kernels::Fault;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use wgpu::{Buffer, BufferUsages};
 
@@ -33,13 +34,21 @@ impl Use {
     }
 }
 
-/// Buffers nobody uses.
-#[derive(Debug, Default)]
+/// Buffers nobody uses, and how much there is in all.
+#[derive(Debug)]
 pub(crate) struct Memory {
     free: Mutex<Vec<(Use, Buffer)>>,
+    /// Bytes of all buffers that exist, used or kept.
+    held: AtomicU64,
+    /// The most there may be.
+    limit: u64,
 }
 
 impl Memory {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { free: Mutex::default(), held: AtomicU64::new(0), limit }
+    }
+
     /// A buffer of at least `bytes`, from an earlier job or new. What it holds is unknown.
     pub(crate) fn take(&self, device: &Device, kind: Use, bytes: u64) -> Result<Buffer, Fault> {
         let size = bytes.max(LEAST_BYTES).next_power_of_two();
@@ -49,17 +58,30 @@ impl Memory {
                 return Ok(free.swap_remove(at).1);
             }
         }
-        let descriptor =
-            wgpu::BufferDescriptor { label: None, size, usage: kind.usages(), mapped_at_creation: kind == Use::Upload };
-        let make = || device.guarded(|device| device.create_buffer(&descriptor));
-        make().or_else(|fault| match fault {
+        self.make(device, kind, size).or_else(|fault| match fault {
             Fault::OutOfMemory => {
                 // What is kept for later jobs may be what is missing.
                 self.release();
-                make()
+                self.make(device, kind, size)
             }
             other => Err(other),
         })
+    }
+
+    fn make(&self, device: &Device, kind: Use, size: u64) -> Result<Buffer, Fault> {
+        let descriptor =
+            wgpu::BufferDescriptor { label: None, size, usage: kind.usages(), mapped_at_creation: kind == Use::Upload };
+        let made = if self.held.fetch_add(size, Ordering::Relaxed) + size > self.limit {
+            Err(Fault::OutOfMemory)
+        } else {
+            device.guarded(|device| device.create_buffer(&descriptor))
+        };
+        made.inspect_err(|_| self.gone(size))
+    }
+
+    /// So many bytes exist no longer.
+    pub(crate) fn gone(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Keeps a buffer for later, an upload buffer mapped.
@@ -68,10 +90,14 @@ impl Memory {
         let kept: u64 = free.iter().map(|(_, buffer)| buffer.size()).sum();
         if kept + buffer.size() <= KEPT_BYTES {
             free.push((kind, buffer));
+        } else {
+            self.gone(buffer.size());
         }
     }
 
     fn release(&self) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        for (_, buffer) in self.free.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            self.gone(buffer.size());
+        }
     }
 }

@@ -45,6 +45,7 @@ pub(crate) fn staged(words: usize) -> u64 {
 impl<'a> Trip<'a> {
     /// `bytes` is the sum of [`staged`] over everything that will be uploaded besides numbers.
     pub(crate) fn new(core: &'a Core, privacy: Privacy, bytes: u64) -> Result<Self, Fault> {
+        core.device.healthy()?;
         let numbers = NUMBERS * staged(Numbers::new().words().len());
         let upload = core.memory.take(&core.device, Use::Upload, bytes + numbers)?;
         let view = upload.get_mapped_range_mut(..).map_err(|error| core.device.give_up(&error.to_string()))?;
@@ -133,7 +134,8 @@ impl<'a> Trip<'a> {
         }
         device.healthy()?;
         self.hand_over(&readback, wanted, &sizes, &mut take)?;
-        self.put_away(readback, at)
+        self.put_away(readback, at);
+        Ok(())
     }
 
     fn hand_over(
@@ -156,29 +158,44 @@ impl<'a> Trip<'a> {
     }
 
     /// Clears what the processor shares with the device, and keeps the buffers.
-    fn put_away(&mut self, readback: Buffer, read: u64) -> Result<(), Fault> {
+    fn put_away(&mut self, readback: Buffer, read: u64) {
         let (device, memory) = (&self.core.device, &self.core.memory);
         readback.unmap();
         if self.privacy == Privacy::Secret {
             let mut encoder = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
             encoder.clear_buffer(&readback, 0, Some(read.max(ALIGNMENT)));
             device.queue.submit([encoder.finish()]);
-            let mut view = self.upload.get_mapped_range_mut(..).map_err(|error| device.give_up(&error.to_string()))?;
-            view.slice(..self.filled as usize).fill(0);
+            match self.upload.get_mapped_range_mut(..) {
+                Ok(mut view) => view.slice(..self.filled as usize).fill(0),
+                // This job is done. The next one finds the device broken.
+                Err(error) => {
+                    device.give_up(&error.to_string());
+                }
+            }
         }
         memory.keep(Use::Readback, readback);
         memory.keep(Use::Upload, self.upload.clone());
         for (buffer, _) in self.taken.drain(..) {
             memory.keep(Use::Device, buffer);
         }
-        Ok(())
     }
 }
 
 impl Drop for Trip<'_> {
     fn drop(&mut self) {
         if let Some(mut view) = self.view.take() {
+            // Never sent: what was packed is erased, and the buffer stays mapped for the next job.
             view.slice(..self.filled as usize).fill(0);
+            drop(view);
+            self.core.memory.keep(Use::Upload, self.upload.clone());
+            // Nothing was recorded that ran, so these hold nothing of this job.
+            for (buffer, _) in self.taken.drain(..) {
+                self.core.memory.keep(Use::Device, buffer);
+            }
+        } else if !self.taken.is_empty() {
+            // Sent, and failed: nobody knows what these hold, so they are given up.
+            let bytes = self.taken.iter().map(|(buffer, _)| buffer.size()).sum::<u64>() + self.upload.size();
+            self.core.memory.gone(bytes);
         }
     }
 }
