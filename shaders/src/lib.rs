@@ -31,9 +31,11 @@ pub use pipeline::Arithmetic;
 
 use device::Device;
 use kernels::{Backend, DecryptJob, DenseJob, Direction, EncryptJob, Fault, Noise, PadJob, Plan, SealJob, Shape};
-use memory::Memory;
+use memory::{Memory, Use};
 use pipeline::Pipelines;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tables::Tables;
+use wgpu::Features;
 
 /// How an engine works. Nothing here changes a bit of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +46,23 @@ pub struct Options {
     pub piece_bytes: usize,
     /// The most device memory all jobs together may hold; a job that needs more is out of memory.
     pub memory_bytes: u64,
+    /// Whether the device times its kernels.
+    pub timing: Timing,
+}
+
+/// Whether kernels are timed by the device itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timing {
+    /// No time stamps.
+    #[default]
+    Off,
+    /// Time stamps around each kernel, where the device has them: see [`Wgpu::kernel_ns`].
+    Kernels,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { arithmetic: None, piece_bytes: 1 << 26, memory_bytes: u64::MAX }
+        Self { arithmetic: None, piece_bytes: 1 << 26, memory_bytes: u64::MAX, timing: Timing::Off }
     }
 }
 
@@ -66,6 +80,8 @@ struct Core {
     pipelines: Pipelines,
     tables: Tables,
     piece_words: usize,
+    /// Present where kernels are timed.
+    kernel_ticks: Option<AtomicU64>,
 }
 
 impl Wgpu {
@@ -86,7 +102,9 @@ impl Wgpu {
         // Buffers have sizes of powers of two, and an upload has several parts: half of what a binding holds.
         let most = wgpu::Limits::defaults().max_storage_buffer_binding_size as usize / 8;
         let piece_words = (options.piece_bytes / 4).min(most);
+        let timed = options.timing == Timing::Kernels && device.device.features().contains(Features::TIMESTAMP_QUERY);
         let core = Core {
+            kernel_ticks: timed.then(AtomicU64::default),
             device,
             memory: Memory::new(options.memory_bytes),
             pipelines: Pipelines::new(arithmetic),
@@ -100,6 +118,42 @@ impl Wgpu {
     #[must_use]
     pub fn adapter(&self) -> &Found {
         &self.core.device.adapter
+    }
+
+    /// Nanoseconds that the device spent in kernels so far, by its own clock; `None` where it is not asked or has none.
+    #[must_use]
+    pub fn kernel_ns(&self) -> Option<u64> {
+        let ticks = self.core.kernel_ticks.as_ref()?.load(Ordering::Relaxed);
+        Some((ticks as f64 * f64::from(self.core.device.queue.get_timestamp_period())) as u64)
+    }
+
+    /// Copies `bytes` from one buffer of the device to another, `times` times, and waits: the rate that kernels are
+    /// held against.
+    ///
+    /// # Errors
+    /// [`Fault`], as a job.
+    pub fn copy(&self, bytes: u64, times: u32) -> Result<(), Fault> {
+        let core = &self.core;
+        core.device.healthy()?;
+        let source = core.memory.take(&core.device, Use::Device, bytes)?;
+        let target = core.memory.take(&core.device, Use::Device, bytes)?;
+        let mut encoder = core.device.device.create_command_encoder(&Default::default());
+        for _ in 0..times {
+            encoder.copy_buffer_to_buffer(&source, 0, &target, 0, bytes.next_multiple_of(4));
+        }
+        trip::wait(core, encoder)?;
+        core.memory.keep(Use::Device, source);
+        core.memory.keep(Use::Device, target);
+        Ok(())
+    }
+
+    /// Counts the words that are not zero in the buffers kept for later jobs: none after jobs on secrets. For audits;
+    /// no job may run meanwhile.
+    ///
+    /// # Errors
+    /// [`Fault`], as a job.
+    pub fn leftovers(&self) -> Result<usize, Fault> {
+        self.core.leftovers()
     }
 
     /// Gives the device back to the driver. From now on every job is [`Fault::DeviceLost`].

@@ -1,6 +1,8 @@
 //! Device memory: buffers kept for the next job, by size. What a job leaves in them is cleared by the job.
 
+use crate::Core;
 use crate::device::Device;
+use crate::trip::wait;
 use kernels::Fault;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -32,6 +34,44 @@ impl Use {
             Self::Readback => BufferUsages::MAP_READ | BufferUsages::COPY_DST,
         }
     }
+}
+
+impl Core {
+    /// Words that are not zero in kept buffers.
+    pub(crate) fn leftovers(&self) -> Result<usize, Fault> {
+        let (device, kept) = (&self.device, self.memory.free.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let mut count = 0;
+        for (kind, buffer) in kept {
+            count += match kind {
+                // Mapped as it is.
+                Use::Upload => words_in(device, &buffer)?,
+                Use::Readback => mapped_words(self, &buffer)?,
+                Use::Device => {
+                    let copy = self.memory.take(device, Use::Readback, buffer.size())?;
+                    let mut encoder = device.device.create_command_encoder(&Default::default());
+                    encoder.copy_buffer_to_buffer(&buffer, 0, &copy, 0, buffer.size());
+                    wait(self, encoder)?;
+                    let words = mapped_words(self, &copy)?;
+                    self.memory.gone(copy.size());
+                    words
+                }
+            };
+        }
+        Ok(count)
+    }
+}
+
+fn mapped_words(core: &Core, buffer: &Buffer) -> Result<usize, Fault> {
+    buffer.map_async(wgpu::MapMode::Read, .., |_| {});
+    wait(core, core.device.device.create_command_encoder(&Default::default()))?;
+    let words = words_in(&core.device, buffer)?;
+    buffer.unmap();
+    Ok(words)
+}
+
+fn words_in(device: &Device, buffer: &Buffer) -> Result<usize, Fault> {
+    let view = buffer.get_mapped_range(..).map_err(|error| device.give_up(&error.to_string()))?;
+    Ok(view.as_chunks::<4>().0.iter().filter(|word| **word != [0; 4]).count())
 }
 
 /// Buffers nobody uses, and how much there is in all.

@@ -6,8 +6,9 @@ use crate::numbers::Numbers;
 use crate::pipeline::Kernel;
 use core::time::Duration;
 use kernels::Fault;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use wgpu::{Buffer, BufferViewMut, CommandEncoder, MapMode};
+use wgpu::{Buffer, BufferUsages, BufferViewMut, CommandEncoder, MapMode};
 
 /// A device that needs longer for one piece of work no longer answers.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -26,6 +27,55 @@ pub(crate) enum Privacy {
     Secret,
 }
 
+/// Kernels of a trip that can be timed: more than any job records.
+const TIMED: u32 = 16;
+
+/// Time stamps around each kernel of a trip.
+struct Stamps {
+    queries: wgpu::QuerySet,
+    resolved: Buffer,
+    kernels: u32,
+}
+
+impl Stamps {
+    fn new(device: &wgpu::Device) -> Self {
+        let queries = device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: None,
+            ty: wgpu::QueryType::Timestamp,
+            count: 2 * TIMED,
+        });
+        let resolved = device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: u64::from(2 * TIMED * wgpu::QUERY_SIZE),
+            usage: BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        Self { queries, resolved, kernels: 0 }
+    }
+
+    /// Where the next kernel's begin and end are written; `None` past the last place.
+    fn next(&mut self) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
+        let index = self.kernels;
+        self.kernels = (index + 1).min(TIMED);
+        (index < TIMED).then_some(wgpu::ComputePassTimestampWrites {
+            query_set: &self.queries,
+            beginning_of_pass_write_index: Some(2 * index),
+            end_of_pass_write_index: Some(2 * index + 1),
+        })
+    }
+
+    /// Words of the time stamps: pairs of two.
+    fn words(&self) -> usize {
+        4 * self.kernels as usize
+    }
+}
+
+/// The ticks of all kernels together.
+fn ticks(stamps: &[u8]) -> u64 {
+    let pairs = stamps.as_chunks::<8>().0.as_chunks::<2>().0.iter();
+    pairs.map(|&[begin, end]| u64::from_le_bytes(end).saturating_sub(u64::from_le_bytes(begin))).sum()
+}
+
 /// A trip that is being packed. Dropped unfinished, it leaves nothing on the device.
 pub(crate) struct Trip<'a> {
     core: &'a Core,
@@ -35,6 +85,15 @@ pub(crate) struct Trip<'a> {
     view: Option<BufferViewMut>,
     filled: u64,
     taken: Vec<(Buffer, u64)>,
+    stamps: Option<Stamps>,
+}
+
+/// Sends off what was recorded, and waits until it is done.
+pub(crate) fn wait(core: &Core, encoder: CommandEncoder) -> Result<(), Fault> {
+    let submission = core.device.queue.submit([encoder.finish()]);
+    let waiting = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(PATIENCE) };
+    core.device.device.poll(waiting).map_err(|error| core.device.give_up(&error.to_string()))?;
+    core.device.healthy()
 }
 
 /// Bytes of an upload of so many words, as far as `Trip::new` must know.
@@ -50,7 +109,8 @@ impl<'a> Trip<'a> {
         let upload = core.memory.take(&core.device, Use::Upload, bytes + numbers)?;
         let view = upload.get_mapped_range_mut(..).map_err(|error| core.device.give_up(&error.to_string()))?;
         let encoder = core.device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
-        Ok(Self { core, privacy, encoder, upload, view: Some(view), filled: 0, taken: Vec::new() })
+        let stamps = core.kernel_ticks.is_some().then(|| Stamps::new(&core.device.device));
+        Ok(Self { core, privacy, encoder, upload, view: Some(view), filled: 0, taken: Vec::new(), stamps })
     }
 
     /// Device memory for so many words, holding anything.
@@ -97,7 +157,8 @@ impl<'a> Trip<'a> {
     /// Records a kernel over the buffers, in the order of its bindings.
     pub(crate) fn run(&mut self, kernel: Kernel, buffers: &[&Buffer], groups: usize) -> Result<(), Fault> {
         let pipeline = self.core.pipelines.get(&self.core.device, kernel)?;
-        let mut pass = self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let timestamp_writes = self.stamps.as_mut().and_then(Stamps::next);
+        let mut pass = self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
         pipeline.record(&self.core.device.device, &mut pass, buffers, groups);
         Ok(())
     }
@@ -105,6 +166,12 @@ impl<'a> Trip<'a> {
     /// Sends everything off, waits, and hands over the words of each wanted buffer.
     pub(crate) fn finish(mut self, wanted: &[(&Buffer, usize)], mut take: impl FnMut(&[&[u8]])) -> Result<(), Fault> {
         let (device, memory) = (&self.core.device, &self.core.memory);
+        let mut wanted = wanted.to_vec();
+        let stamps = self.stamps.take();
+        if let Some(stamps) = &stamps {
+            self.encoder.resolve_query_set(&stamps.queries, 0..2 * stamps.kernels, &stamps.resolved, 0);
+            wanted.push((&stamps.resolved, stamps.words()));
+        }
         let sizes: Vec<u64> = wanted.iter().map(|(_, words)| staged(*words)).collect();
         let readback = memory.take(device, Use::Readback, sizes.iter().sum())?;
         let mut at = 0;
@@ -133,7 +200,7 @@ impl<'a> Trip<'a> {
             return Err(device.give_up("a buffer could not be mapped"));
         }
         device.healthy()?;
-        self.hand_over(&readback, wanted, &sizes, &mut take)?;
+        self.hand_over(&readback, &wanted, &sizes, &mut take)?;
         self.put_away(readback, at);
         Ok(())
     }
@@ -152,6 +219,9 @@ impl<'a> Trip<'a> {
             let (part, after) = rest.split_at(size as usize);
             parts.push(&part[..4 * words]);
             rest = after;
+        }
+        if let Some(total) = &self.core.kernel_ticks {
+            total.fetch_add(parts.pop().map_or(0, ticks), Ordering::Relaxed);
         }
         take(&parts);
         Ok(())

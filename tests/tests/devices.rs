@@ -4,7 +4,10 @@
 
 use kernels::cpu::Cpu;
 use kernels::reference::Reference;
-use kernels::{Backend, Direction, EncryptJob, Fault, Ladder, Modulus, PadJob, Plan, Rung, Secret, Shape};
+use kernels::{
+    Backend, DecryptJob, DenseJob, DenseKey, Direction, EncryptJob, Fault, Ladder, Modulus, PadJob, Plan, Rung, Secret,
+    Shape,
+};
 use libtest_mimic::{Arguments, Trial};
 use shaders::{Absent, Choice, Options, Wgpu};
 use tensorguard_tests::{Rand, rings};
@@ -30,6 +33,7 @@ const CASES: &[(&str, fn())] = &[
     ("too_little_memory_is_a_fault_and_outputs_stay", too_little_memory_is_a_fault_and_outputs_stay),
     ("a_ladder_goes_on_where_a_device_fails", a_ladder_goes_on_where_a_device_fails),
     ("more_memory_is_not_held_after_many_jobs", more_memory_is_not_held_after_many_jobs),
+    ("secrets_leave_only_zeros_behind", secrets_leave_only_zeros_behind),
     ("a_name_that_no_adapter_has_is_said", a_name_that_no_adapter_has_is_said),
 ];
 
@@ -57,10 +61,10 @@ fn fails_with(engine: &Wgpu, fault: Fault) {
     let row = vec![1; Shape { bits: 9, coefficients: 1024 }.packed_len()];
     assert_eq!(engine.sum(&Shape { bits: 9, coefficients: 1024 }, &[&row], &mut words), Err(fault));
     let secret_sum = Secret::new(vec![1; 1024]);
-    let opening = kernels::DecryptJob { encoding, a_seed: &[1; 32], secret_sum: &secret_sum, first_poly: 0 };
+    let opening = DecryptJob { encoding, a_seed: &[1; 32], secret_sum: &secret_sum, first_poly: 0 };
     assert_eq!(engine.decrypt(&opening, &before, &mut words), Err(fault));
-    let key = kernels::DenseKey::Mask(&seed);
-    let dense = kernels::DenseJob { a_seed: &[1; 32], dimension: 1024, bits: 22, first_row: 0, key };
+    let key = DenseKey::Mask(&seed);
+    let dense = DenseJob { a_seed: &[1; 32], dimension: 1024, bits: 22, first_row: 0, key };
     assert_eq!(engine.dense(&dense, &mut words), Err(fault));
     assert_eq!(words, before, "a job that failed changed its output");
 }
@@ -108,6 +112,30 @@ fn more_memory_is_not_held_after_many_jobs() {
     for _ in 0..200 {
         engine.encrypt(&job, &digits, &mut out).unwrap();
     }
+}
+
+fn secrets_leave_only_zeros_behind() {
+    let engine = open(Options::default());
+    let encoding = &rings()[0];
+    let (seed, n) = (Rand::new(1).secret(), encoding.ring().n());
+    let job = EncryptJob { encoding, a_seed: &[1; 32], message_seed: &seed, first_poly: 0 };
+    let digits = vec![5; 2 * n];
+    let mut out = vec![0; encoding.packed_len(digits.len())];
+    engine.encrypt(&job, &digits, &mut out).unwrap();
+    let mut pad = vec![0; encoding.pad_len(digits.len())];
+    engine.pad(&job.pad_job(), &mut pad).unwrap();
+    engine.ntt(&encoding.ring().plans()[0], Direction::Inverse, &mut pad.clone()).unwrap();
+    engine.seal(&job.seal_job(), &mut pad, &digits, &mut out).unwrap();
+    let secret_sum = Secret::new(vec![1; n]);
+    let opening = DecryptJob { encoding, a_seed: &[1; 32], secret_sum: &secret_sum, first_poly: 0 };
+    engine.decrypt(&opening, &vec![9; encoding.shape(2 * n).accumulator_len()], &mut vec![0; 2 * n]).unwrap();
+    let dense = |key| DenseJob { a_seed: &[1; 32], dimension: n, bits: 22, first_row: 0, key };
+    engine.dense(&dense(DenseKey::Mask(&seed)), &mut [4; 100]).unwrap();
+    engine.dense(&dense(DenseKey::Unmask(&secret_sum)), &mut [4; 100]).unwrap();
+    assert_eq!(engine.leftovers(), Ok(0));
+    // The audit can fail: a sum is public, and nobody clears it.
+    engine.sum(&Shape { bits: 8, coefficients: 64 }, &[&[7; 64]], &mut [1; 64]).unwrap();
+    assert!(engine.leftovers().unwrap() > 0);
 }
 
 fn a_name_that_no_adapter_has_is_said() {
