@@ -132,7 +132,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             if cli.json { print_json(&table) } else { print(&table.to_string()) }
         }
         Some(Command::Calibrate { gpu, json }) => {
-            let absent = |reason: shaders::Absent| Failure::Unfit(reason.to_string());
+            let absent = |reason: shaders::Absent| Failure::Internal(reason.to_string());
             let (engine, device) =
                 device::open(device::choice(gpu.adapter.as_deref()), shaders::Options::default()).map_err(absent)?;
             let path = calibration::path()
