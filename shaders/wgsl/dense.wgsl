@@ -8,6 +8,11 @@
 
 var<workgroup> parts: array<u32, ROW_THREADS>;
 
+// The part of a row's product that begins at word `at`.
+fn four(words: vec4<u32>, at: u32) -> u32 {
+    return words.x * secret[at] + words.y * secret[at + 1u] + words.z * secret[at + 2u] + words.w * secret[at + 3u];
+}
+
 // The secret of a message: an invocation per block of eight coefficients.
 @compute @workgroup_size(THREADS)
 fn dense_secret(
@@ -39,9 +44,9 @@ fn dense_rows(
     if (row < job.rows) {
         for (var at = lane; at < job.dimension / BLOCK_WORDS; at += ROW_THREADS) {
             let words = block(job.public_state, at, vec3<u32>(DOMAIN_A, poly, 0u)).words;
-            for (var word = 0u; word < BLOCK_WORDS; word++) {
-                part += words[word / 4u][word % 4u] * secret[at * BLOCK_WORDS + word];
-            }
+            let first = at * BLOCK_WORDS;
+            part += four(words[0], first) + four(words[1], first + 4u);
+            part += four(words[2], first + 8u) + four(words[3], first + 12u);
         }
     }
     parts[lane] = part;

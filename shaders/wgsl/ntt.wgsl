@@ -13,7 +13,8 @@ var<workgroup> tile: array<u32, TILE>;
 
 // A word's row decides its limb.
 fn limb_of(at: u32) -> u32 {
-    return (at >> job.log_n) % job.limbs;
+    // One limb or two.
+    return (at >> job.log_n) & (job.limbs - 1u);
 }
 
 // Where the limb's forward table begins; the inverse table follows it.
@@ -21,12 +22,35 @@ fn table_of(limb: u32) -> u32 {
     return (2u * limb) << job.log_n;
 }
 
-// Position in the tile of the first word of butterfly `index` with distance `half`.
-fn low_of(index: u32, half: u32) -> u32 {
-    let inside = index & (half - 1u);
-    return ((index - inside) << 1u) | inside;
+// A butterfly: u in [0, 4p) and any v, results in [0, 4p).
+fn forward_pair(u: u32, v: u32, root: vec2<u32>, p: u32) -> vec2<u32> {
+    let low = reduce_once(u, 2u * p);
+    let product = mul_lazy(v, root, p);
+    return vec2<u32>(low + product, low + 2u * p - product);
 }
 
+// Its inverse: u and v in [0, 2p), results in [0, 2p).
+fn inverse_pair(u: u32, v: u32, root: vec2<u32>, p: u32) -> vec2<u32> {
+    return vec2<u32>(reduce_once(u + v, 2u * p), mul_lazy(u + 2u * p - v, root, p));
+}
+
+// Position of the first word of group `index` whose words are `distance` apart, `1 << log_words` to a group.
+fn first_of(index: u32, distance: u32, log_words: u32) -> u32 {
+    let inside = index & (distance - 1u);
+    return ((index - inside) << log_words) | inside;
+}
+
+// The tile's words, each taken mod p into [0, 2p); zeros past the end.
+fn load_tile(start: u32, lane: u32) {
+    for (var at = lane; at < TILE; at += THREADS) {
+        let limb = job.limb[limb_of(start + at)];
+        tile[at] = 0u;
+        if (start + at < job.words) { tile[at] = mul_lazy(rows[start + at], limb.one, limb.p); }
+    }
+}
+
+// Stages run in pairs, on four words in registers; where their number is odd, the one between the farthest words runs
+// alone. A block's root has index r = (n + position) / block; its halves' roots are 2r and 2r + 1.
 @compute @workgroup_size(THREADS)
 fn forward_tile(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -34,23 +58,38 @@ fn forward_tile(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let start = group_index(group, groups) * TILE;
-    for (var at = lane; at < TILE; at += THREADS) {
-        let limb = job.limb[limb_of(start + at)];
-        tile[at] = 0u;
-        if (start + at < job.words) { tile[at] = mul_lazy(rows[start + at], limb.one, limb.p); }
-    }
-    for (var half = min(job.n, TILE) / 2u; half > 0u; half /= 2u) {
+    load_tile(start, lane);
+    var half = min(job.n, TILE) / 2u;
+    if (countTrailingZeros(half) % 2u == 0u) {
         workgroupBarrier();
         for (var index = lane; index < TILE / 2u; index += THREADS) {
-            let low = low_of(index, half);
+            let low = first_of(index, half, 1u);
+            let limb = limb_of(start + low);
+            let root = roots[table_of(limb) + (job.n + ((start + low) & (job.n - 1u))) / (2u * half)];
+            let pair = forward_pair(tile[low], tile[low + half], root, job.limb[limb].p);
+            tile[low] = pair.x;
+            tile[low + half] = pair.y;
+        }
+        half /= 2u;
+    }
+    for (; half > 0u; half /= 4u) {
+        let near = half / 2u;
+        workgroupBarrier();
+        for (var index = lane; index < TILE / 4u; index += THREADS) {
+            let low = first_of(index, near, 2u);
             let limb = limb_of(start + low);
             let p = job.limb[limb].p;
-            let inside = (start + low) & (job.n - 1u);
-            let root = roots[table_of(limb) + (job.n + inside) / (2u * half)];
-            let u = reduce_once(tile[low], 2u * p);
-            let v = mul_lazy(tile[low + half], root, p);
-            tile[low] = u + v;
-            tile[low + half] = u + 2u * p - v;
+            let root = (job.n + ((start + low) & (job.n - 1u))) / (2u * half);
+            let table = table_of(limb);
+            let far_root = roots[table + root];
+            let even = forward_pair(tile[low], tile[low + half], far_root, p);
+            let odd = forward_pair(tile[low + near], tile[low + half + near], far_root, p);
+            let lower = forward_pair(even.x, odd.x, roots[table + 2u * root], p);
+            let upper = forward_pair(even.y, odd.y, roots[table + 2u * root + 1u], p);
+            tile[low] = lower.x;
+            tile[low + near] = lower.y;
+            tile[low + half] = upper.x;
+            tile[low + half + near] = upper.y;
         }
     }
     workgroupBarrier();
@@ -67,23 +106,38 @@ fn inverse_tile(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let start = group_index(group, groups) * TILE;
-    for (var at = lane; at < TILE; at += THREADS) {
-        let limb = job.limb[limb_of(start + at)];
-        tile[at] = 0u;
-        if (start + at < job.words) { tile[at] = mul_lazy(rows[start + at], limb.one, limb.p); }
-    }
-    for (var half = 1u; half < min(job.n, TILE); half *= 2u) {
+    load_tile(start, lane);
+    let reach = min(job.n, TILE);
+    var near = 1u;
+    for (; 4u * near <= reach; near *= 4u) {
+        let half = 2u * near;
         workgroupBarrier();
-        for (var index = lane; index < TILE / 2u; index += THREADS) {
-            let low = low_of(index, half);
+        for (var index = lane; index < TILE / 4u; index += THREADS) {
+            let low = first_of(index, near, 2u);
             let limb = limb_of(start + low);
             let p = job.limb[limb].p;
-            let inside = (start + low) & (job.n - 1u);
-            let root = roots[table_of(limb) + job.n + (job.n + inside) / (2u * half)];
-            let u = tile[low];
-            let v = tile[low + half];
-            tile[low] = reduce_once(u + v, 2u * p);
-            tile[low + half] = mul_lazy(u + 2u * p - v, root, p);
+            let root = (job.n + ((start + low) & (job.n - 1u))) / (2u * half);
+            let table = table_of(limb) + job.n;
+            let lower = inverse_pair(tile[low], tile[low + near], roots[table + 2u * root], p);
+            let upper = inverse_pair(tile[low + half], tile[low + half + near], roots[table + 2u * root + 1u], p);
+            let far_root = roots[table + root];
+            let even = inverse_pair(lower.x, upper.x, far_root, p);
+            let odd = inverse_pair(lower.y, upper.y, far_root, p);
+            tile[low] = even.x;
+            tile[low + near] = odd.x;
+            tile[low + half] = even.y;
+            tile[low + half + near] = odd.y;
+        }
+    }
+    if (near < reach) {
+        workgroupBarrier();
+        for (var index = lane; index < TILE / 2u; index += THREADS) {
+            let low = first_of(index, near, 1u);
+            let limb = limb_of(start + low);
+            let root = roots[table_of(limb) + job.n + (job.n + ((start + low) & (job.n - 1u))) / (2u * near)];
+            let pair = inverse_pair(tile[low], tile[low + near], root, job.limb[limb].p);
+            tile[low] = pair.x;
+            tile[low + near] = pair.y;
         }
     }
     workgroupBarrier();
@@ -115,12 +169,11 @@ fn forward_wide(
     }
     for (var half = fold / 2u; half > 0u; half /= 2u) {
         for (var butterfly = 0u; butterfly < fold / 2u; butterfly++) {
-            let low = low_of(butterfly, half);
+            let low = first_of(butterfly, half, 1u);
             let root = roots[table_of(limb) + (fold + low) / (2u * half)];
-            let u = reduce_once(held[low], 2u * p);
-            let v = mul_lazy(held[low + half], root, p);
-            held[low] = u + v;
-            held[low + half] = u + 2u * p - v;
+            let pair = forward_pair(held[low], held[low + half], root, p);
+            held[low] = pair.x;
+            held[low + half] = pair.y;
         }
     }
     for (var i = 0u; i < fold; i++) {
@@ -145,12 +198,11 @@ fn inverse_wide(
     }
     for (var half = 1u; half < fold; half *= 2u) {
         for (var butterfly = 0u; butterfly < fold / 2u; butterfly++) {
-            let low = low_of(butterfly, half);
+            let low = first_of(butterfly, half, 1u);
             let root = roots[table_of(limb) + job.n + (fold + low) / (2u * half)];
-            let u = held[low];
-            let v = held[low + half];
-            held[low] = reduce_once(u + v, 2u * p);
-            held[low + half] = mul_lazy(u + 2u * p - v, root, p);
+            let pair = inverse_pair(held[low], held[low + half], root, p);
+            held[low] = pair.x;
+            held[low + half] = pair.y;
         }
     }
     for (var i = 0u; i < fold; i++) {

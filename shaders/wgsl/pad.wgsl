@@ -7,19 +7,28 @@
 // [polynomial][limb][n], or [limb][n] where the secret itself is made.
 @group(0) @binding(2) var<storage, read_write> rows: array<u32>;
 
-// Block `index` of eight small coefficients into each limb of the polynomial that begins at `start`.
+// A small coefficient at word `at`: -32 to 32 becomes [0, p), then [0, p) + [0, p).
+fn add_one(value: i32, at: u32, p: u32) {
+    rows[at] = reduce_once(rows[at] + bitcast<u32>(value) + (p & bitcast<u32>(value >> 31u)), p);
+}
+
+// Two of them from four words of a stream.
+fn add_pair(words: vec4<u32>, at: u32, p: u32) {
+    let pair = small_pair(words);
+    add_one(pair.x, at, p);
+    add_one(pair.y, at + 1u, p);
+}
+
+// Block `index` of eight small coefficients into each limb of the polynomial that begins at `start`. Written out: an
+// indexed block would leave the registers.
 fn add_small(small: Block, start: u32, index: u32) {
     for (var limb = 0u; limb < job.limbs; limb++) {
         let p = job.limb[limb].p;
-        for (var quarter = 0u; quarter < 4u; quarter++) {
-            let pair = small_pair(small.words[quarter]);
-            let at = start + (limb << job.log_n) + index * (BLOCK_WORDS / 2u) + 2u * quarter;
-            for (var side = 0u; side < 2u; side++) {
-                // -32 to 32 becomes [0, p); then [0, p) + [0, p).
-                let value = bitcast<u32>(pair[side]) + (p & bitcast<u32>(pair[side] >> 31u));
-                rows[at + side] = reduce_once(rows[at + side] + value, p);
-            }
-        }
+        let at = start + (limb << job.log_n) + index * (BLOCK_WORDS / 2u);
+        add_pair(small.words[0], at, p);
+        add_pair(small.words[1], at + 2u, p);
+        add_pair(small.words[2], at + 4u, p);
+        add_pair(small.words[3], at + 6u, p);
     }
 }
 
@@ -35,6 +44,23 @@ fn secret_rows(
     add_small(block(job.message_state, index, vec3<u32>(DOMAIN_S, 0u, 0u)), 0u, index);
 }
 
+// A word of stream A times the secret, at word `at` of the batch.
+fn multiply_one(word: u32, at: u32) {
+    let row = at >> job.log_n;
+    let number = row & (job.limbs - 1u);
+    let inside = at & (job.n - 1u);
+    let limb = job.limb[number];
+    let a = uniform_below(job.public_state, limb, job.first_poly + row / job.limbs, number, inside, word);
+    rows[at] = mul_mod(a, secret[(number << job.log_n) + inside], limb);
+}
+
+fn multiply_four(words: vec4<u32>, at: u32) {
+    multiply_one(words.x, at);
+    multiply_one(words.y, at + 1u);
+    multiply_one(words.z, at + 2u);
+    multiply_one(words.w, at + 3u);
+}
+
 // a_j * s in transform order: an invocation per block of sixteen words.
 @compute @workgroup_size(THREADS)
 fn product(
@@ -42,20 +68,15 @@ fn product(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let index = group_index(group, groups) * THREADS + lane;
-    let start = index * BLOCK_WORDS;
+    let start = (group_index(group, groups) * THREADS + lane) * BLOCK_WORDS;
     if (start >= job.words) { return; }
     let row = start >> job.log_n;
-    let inside = start & (job.n - 1u);
-    let number = row % job.limbs;
-    let poly = job.first_poly + row / job.limbs;
-    let limb = job.limb[number];
-    let words = block(job.public_state, inside / BLOCK_WORDS, vec3<u32>(DOMAIN_A, poly, number)).words;
-    for (var at = 0u; at < BLOCK_WORDS; at++) {
-        let word = words[at / 4u][at % 4u];
-        let a = uniform_below(job.public_state, limb, poly, number, inside + at, word);
-        rows[start + at] = mul_mod(a, secret[(number << job.log_n) + inside + at], limb);
-    }
+    let nonce = vec3<u32>(DOMAIN_A, job.first_poly + row / job.limbs, row & (job.limbs - 1u));
+    let words = block(job.public_state, (start & (job.n - 1u)) / BLOCK_WORDS, nonce).words;
+    multiply_four(words[0], start);
+    multiply_four(words[1], start + 4u);
+    multiply_four(words[2], start + 8u);
+    multiply_four(words[3], start + 12u);
 }
 
 // Adds e_j: an invocation per block of eight coefficients, all limbs.
