@@ -9,14 +9,15 @@
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use shaders::{Options, Timing, Wgpu};
+use shaders::{Kind, Options, Timing, Wgpu};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tensorguard::device;
 use tensorguard::task::{Kernel, Scale, Task, cases, check_on};
 
-/// Polynomials of a job: a large one, as a robot's update is.
+/// Polynomials of a job: a large one, as a robot's update is; fewer where a processor plays the device.
 const POLYS: usize = 204;
+const POLYS_SOFTWARE: usize = 4;
 /// Runs over which the kernels' time is averaged.
 const RUNS: u32 = 5;
 /// Copied from and to: beyond every cache.
@@ -39,6 +40,7 @@ fn every_job(criterion: &mut Criterion) {
         Err(reason) => return println!("wgpu: ignored ({reason})"),
     };
     let rate = copy_rate(&engine).expect("the device copies");
+    let polys = if engine.adapter().kind == Kind::Software { POLYS_SOFTWARE } else { POLYS };
     println!("{device}: copies at {rate:.1} GB/s, read and written");
     for case in cases().into_iter().filter(|case| case.kernel != Kernel::Expand) {
         let mut group = criterion.benchmark_group(format!("wgpu-{}", case.kernel.name()));
@@ -46,7 +48,7 @@ fn every_job(criterion: &mut Criterion) {
         group.bench_with_input(BenchmarkId::from_parameter(case.n), &case, |bencher, &case| {
             let task = task.get_or_insert_with(|| {
                 check_on(&engine, case).expect("the engine equals the reference");
-                Task::new(case, Scale::Polys(POLYS)).expect("every case has a task")
+                Task::new(case, Scale::Polys(polys)).expect("every case has a task")
             });
             bencher.iter(|| task.step_on(&engine));
         });

@@ -84,6 +84,14 @@ struct Core {
     kernel_ticks: Option<AtomicU64>,
 }
 
+impl Core {
+    /// Words of the largest piece. Buffers have sizes of powers of two, and an upload has several parts: half of what a
+    /// binding holds.
+    fn most_words() -> usize {
+        wgpu::Limits::defaults().max_storage_buffer_binding_size as usize / 8
+    }
+}
+
 impl Wgpu {
     /// Opens an adapter.
     ///
@@ -99,9 +107,7 @@ impl Wgpu {
             (None, true) => Arithmetic::Native,
             (None, false) => Arithmetic::Limbs,
         };
-        // Buffers have sizes of powers of two, and an upload has several parts: half of what a binding holds.
-        let most = wgpu::Limits::defaults().max_storage_buffer_binding_size as usize / 8;
-        let piece_words = (options.piece_bytes / 4).min(most);
+        let piece_words = (options.piece_bytes / 4).min(Core::most_words());
         let timed = options.timing == Timing::Kernels && device.device.features().contains(Features::TIMESTAMP_QUERY);
         let core = Core {
             kernel_ticks: timed.then(AtomicU64::default),

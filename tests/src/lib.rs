@@ -61,6 +61,7 @@ pub const SUITE: &[Case] = suite![
     dense::masks_and_unmasks,
     dense::hostile_rows,
     dense::every_width,
+    dense::past_a_dispatch_limit,
     together::same_call_twice,
     together::two_threads_at_once,
     together::poisoned_outputs_are_overwritten,

@@ -28,8 +28,8 @@ fn main() {
     // Other thread counts on the best engine: the bits must not notice.
     add("cpu-best-2-threads", Ok(Arc::new(Cpu::best(2))));
     add("cpu-best-5-threads", Ok(Arc::new(Cpu::best(5))));
-    // The device's own 64-bit words where it has them, 16-bit limbs everywhere, and work cut into the smallest pieces.
-    let small = Options { piece_bytes: 0, ..Options::default() };
+    // The device's own 64-bit words where it has them, 16-bit limbs everywhere, and work cut into small pieces.
+    let small = Options { piece_bytes: 4096, ..Options::default() };
     add("wgpu", device(Options::default()));
     add("wgpu-limbs", device(Options { arithmetic: Some(Arithmetic::Limbs), ..Options::default() }));
     add("wgpu-pieces", device(small));

@@ -10,6 +10,9 @@ use kernels::{DenseJob, DenseKey, Fault, Secret};
 
 pub(crate) fn run(core: &Core, job: &DenseJob<'_>, rows: &mut [u32]) -> Result<(), Fault> {
     job.check(rows);
+    if job.dimension > Core::most_words() {
+        return Err(Fault::Declined);
+    }
     // A piece is a few hundred thousand blocks at most: long rows are few.
     let most = core.units(job.dimension / BLOCK_WORDS);
     if rows.len() <= most {

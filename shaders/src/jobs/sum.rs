@@ -14,9 +14,10 @@ const WORD_BITS: usize = 32;
 pub(crate) fn run(core: &Core, shape: &Shape, rows: &[&[u8]], accumulator: &mut [u32]) -> Result<(), Fault> {
     shape.check(rows, accumulator);
     let bits = shape.bits as usize;
-    // The rows of a trip fill a piece, and so does a wide accumulator at most.
-    let words = core.piece_words / rows.len().clamp(2, ROWS);
-    let coefficients = (words / bits.max(2)).max(1) * WORD_BITS;
+    // The rows of a trip fill a piece, or the accumulator does: two words a value at most.
+    let words = core.piece_words / rows.len().clamp(1, ROWS);
+    let most = core.piece_words / (2 * WORD_BITS);
+    let coefficients = (words / bits).min(most).max(1) * WORD_BITS;
     if shape.coefficients <= coefficients && rows.len() <= core.units(shape.packed_len().div_ceil(4)) {
         return piece(core, *shape, rows.iter().copied(), accumulator);
     }
