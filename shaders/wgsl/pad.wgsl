@@ -51,7 +51,8 @@ fn multiply_one(word: u32, at: u32) {
     let inside = at & (job.n - 1u);
     let limb = job.limb[number];
     let a = uniform_below(job.public_state, limb, job.first_poly + row / job.limbs, number, inside, word);
-    rows[at] = mul_mod(a, secret[(number << job.log_n) + inside], limb);
+    // The inverse transform takes any word.
+    rows[at] = product_lazy(a, secret[(number << job.log_n) + inside], limb);
 }
 
 fn multiply_four(words: vec4<u32>, at: u32) {

@@ -19,14 +19,13 @@ fn mul_factor(x: u32, factor: vec2<u32>, p: u32) -> u32 {
     return reduce_once(mul_lazy(x, factor, p), p);
 }
 
-// x * y mod p by Barrett's quotient, which is at most two too small: x and y in [0, p), result in [0, p).
-fn mul_mod(x: u32, y: u32, limb: Limb) -> u32 {
+// x * y mod p by Barrett's quotient, which is at most two too small: x and y in [0, p), result in [0, 3p).
+fn product_lazy(x: u32, y: u32, limb: Limb) -> u32 {
     let product = mul_wide(x, y);
     // Below 2^(bits+1), and bits is at most 30.
     let top = shift_right(product, limb.prime_bits - 1u).x;
     let estimate = shift_right(mul_wide(top, limb.reciprocal), limb.prime_bits + 1u).x;
-    let remainder = product.x - estimate * limb.p;
-    return reduce_once(reduce_once(remainder, 2u * limb.p), limb.p);
+    return product.x - estimate * limb.p;
 }
 
 // A signed coefficient mod p: |x| < 2^31, result in [0, p). The sign is spread into a mask.
