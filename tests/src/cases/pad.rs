@@ -23,6 +23,8 @@ pub fn suites(backend: &dyn Backend) {
     // A long row has many overflow redraws, and blocks past the second-level split.
     check(backend, &Ring::new(4096, &[4_169_729]).unwrap(), 0, 2);
     check(backend, &Ring::new(32768, &[1_073_479_681, 1_070_727_169]).unwrap(), 0, 1);
+    // A small prime, where an error often carries a residue past it.
+    check(backend, &Ring::new(256, &[7681]).unwrap(), 0, 200);
     // Half of the words below 2^17 are not below 65537: the overflow rule's every branch.
     check(backend, &Ring::new(32768, &[65537]).unwrap(), 2, 1);
 }
