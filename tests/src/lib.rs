@@ -39,6 +39,7 @@ pub const SUITE: &[Case] = suite![
     ntt::batches,
     ntt::inverse_undoes_forward,
     pad::suites,
+    pad::redraws_that_miss_sixteen_times,
     pad::last_poly,
     pad::ranges_split_anywhere,
     pad::no_polys,
