@@ -1,5 +1,6 @@
 //! Every backend the command knows, in one place. A new engine is one line here, and `doctor` and `--backend` have it.
 
+use crate::device;
 use crate::failure::Failure;
 use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
@@ -19,6 +20,7 @@ pub struct Listed {
 enum Engine {
     Reference,
     Cpu(Isa),
+    Wgpu,
     Absent(&'static str),
 }
 
@@ -28,28 +30,28 @@ pub fn all() -> Vec<Listed> {
     let listed = |name, note, engine| Listed { name, note, engine };
     let mut all = vec![listed("reference", "the definition; slow, for checks", Engine::Reference)];
     all.extend(Isa::ALL.map(|isa| listed(isa.name(), "", Engine::Cpu(isa))));
-    all.extend(["wgpu", "cuda"].map(|gpu| listed(gpu, "", Engine::Absent("this version has no GPU engine"))));
+    all.push(listed("wgpu", "", Engine::Wgpu));
+    all.push(listed("cuda", "", Engine::Absent("this version has no CUDA engine")));
     all
 }
 
 impl Listed {
-    /// Why this machine has no such backend; `None` where it has.
-    #[must_use]
-    pub fn absent_reason(&self) -> Option<&'static str> {
+    /// Makes it, or says why this machine has no such backend. A GPU engine takes the best adapter.
+    ///
+    /// # Errors
+    /// The reason, for people.
+    pub fn open(&self, threads: usize) -> Result<Box<dyn Backend>, String> {
         match self.engine {
-            Engine::Reference => None,
-            Engine::Cpu(isa) => isa.absent_reason(),
-            Engine::Absent(why) => Some(why),
-        }
-    }
-
-    /// Makes it, where it is present.
-    #[must_use]
-    pub fn start(&self, threads: usize) -> Option<Box<dyn Backend>> {
-        match self.engine {
-            Engine::Reference => Some(Box::new(Reference)),
-            Engine::Cpu(isa) => Some(Box::new(Cpu::with(isa, threads)?)),
-            Engine::Absent(_) => None,
+            Engine::Reference => Ok(Box::new(Reference)),
+            Engine::Cpu(isa) => match Cpu::with(isa, threads) {
+                Some(cpu) => Ok(Box::new(cpu)),
+                None => Err(isa.absent_reason().unwrap_or("no reason known").to_owned()),
+            },
+            Engine::Wgpu => match device::open(device::choice(None), shaders::Options::default()) {
+                Ok((engine, _)) => Ok(Box::new(engine)),
+                Err(why) => Err(why.to_string()),
+            },
+            Engine::Absent(why) => Err(why.to_owned()),
         }
     }
 }
@@ -65,8 +67,7 @@ pub fn chosen(name: Option<&str>, threads: usize) -> Result<Box<dyn Backend>, Fa
         let names: Vec<&str> = all.iter().map(|listed| listed.name).collect();
         return Err(Failure::Usage(format!("no backend is called {name:?}; there are {}", names.join(", "))));
     };
-    listed.start(threads).ok_or_else(|| {
-        let why = listed.absent_reason().unwrap_or("it cannot run");
+    listed.open(threads).map_err(|why| {
         Failure::Usage(format!("{name} is absent here: {why}. `tensorguard doctor` lists what is present"))
     })
 }
@@ -78,10 +79,10 @@ mod tests {
     #[test]
     fn each_backend_starts_under_its_listed_name_or_says_why_not() {
         for listed in all() {
-            match (chosen(Some(listed.name), 1), listed.absent_reason()) {
-                (Ok(backend), None) => assert_eq!(backend.name(), listed.name),
-                (Err(failure), Some(why)) => assert!(failure.to_string().contains(why), "{failure}"),
-                (found, why) => panic!("{}: {found:?}, although absent for {why:?}", listed.name),
+            match (chosen(Some(listed.name), 1), listed.open(1)) {
+                (Ok(backend), Ok(_)) => assert_eq!(backend.name(), listed.name),
+                (Err(failure), Err(why)) => assert!(failure.to_string().contains(&why), "{failure}"),
+                (found, opened) => panic!("{}: {found:?}, but {opened:?}", listed.name),
             }
         }
         let failure = chosen(Some("cpu-fast"), 1).expect_err("there is no such backend");

@@ -1,6 +1,8 @@
 //! `tensorguard doctor`: what this machine offers, and why what is missing is missing.
 
 use crate::backends;
+use crate::calibration::{self, Calibration, Fingerprint, Remembered};
+use crate::device::{self, Adapter};
 use crate::machine::{Machine, program};
 use kernels::Backend;
 use kernels::cpu::Cpu;
@@ -18,6 +20,12 @@ pub struct Findings {
     pub chosen: &'static str,
     /// Every engine there is.
     pub backends: Vec<Found>,
+    /// Every adapter that the drivers show, and why it is used or not.
+    pub adapters: Vec<Adapter>,
+    /// From which sizes on the device is faster, if that is known.
+    pub calibration: Option<Calibration>,
+    /// Whether it is known, and if not, why.
+    pub calibration_note: String,
     /// Programs that some measurements need.
     pub tools: Vec<Found>,
 }
@@ -33,14 +41,24 @@ pub struct Found {
     pub note: String,
 }
 
-/// Looks around. Takes milliseconds.
+/// Looks around. Loads GPU drivers, so it takes a moment; `adapter` is a part of the wanted one's name.
 #[must_use]
-pub fn examine() -> Findings {
+pub fn examine(adapter: Option<&str>) -> Findings {
+    let choice = device::choice(adapter);
+    let opened = device::open(choice, shaders::Options::default());
     let backends = backends::all();
-    let backends = backends.iter().map(|listed| match listed.absent_reason() {
-        None => present(listed.name, listed.note),
-        Some(why) => absent(listed.name, why),
+    let backends = backends.iter().map(|listed| match (listed.name, &opened) {
+        ("wgpu", Ok((_, device))) => present("wgpu", &device.to_string()),
+        ("wgpu", Err(why)) => absent("wgpu", &why.to_string()),
+        _ => match listed.open(1) {
+            Ok(_) => present(listed.name, listed.note),
+            Err(why) => absent(listed.name, &why),
+        },
     });
+    let (calibration, calibration_note) = match &opened {
+        Ok((_, device)) => recall(device),
+        Err(_) => (None, "without a device there is nothing to choose".to_owned()),
+    };
     let tool = |name, use_for: &str, install: &str| match program(name) {
         Some(_) => present(name, use_for),
         None => absent(name, install),
@@ -64,6 +82,9 @@ pub fn examine() -> Findings {
         machine: Machine::look(),
         chosen: Cpu::best(1).name(),
         backends: backends.collect(),
+        adapters: device::adapters(choice),
+        calibration,
+        calibration_note,
         tools,
     }
 }
@@ -74,6 +95,19 @@ fn present(name: &'static str, note: &str) -> Found {
 
 fn absent(name: &'static str, note: &str) -> Found {
     Found { name, present: false, note: note.to_owned() }
+}
+
+fn recall(device: &device::Device) -> (Option<Calibration>, String) {
+    let Some(path) = calibration::path() else {
+        return (None, "no folder to keep it in: set TENSORGUARD_CACHE".to_owned());
+    };
+    let again = "run `tensorguard calibrate`";
+    match calibration::remembered(&path, &Fingerprint::of(&Cpu::best(device::cores()), device)) {
+        Remembered::Known(calibration) => (Some(calibration), path.display().to_string()),
+        Remembered::Absent => (None, format!("not measured yet: {again}")),
+        Remembered::Stale(why) => (None, format!("not believed, for it is stale: {why}; {again}")),
+        Remembered::Edited(why) => (None, format!("not believed, for it was changed: {why}; {again}")),
+    }
 }
 
 impl fmt::Display for Findings {
@@ -97,6 +131,15 @@ impl fmt::Display for Findings {
         let hint = if busy { ": busy, so trust ratios of one run only" } else { "" };
         writeln!(f, "load       {load}{hint}")?;
         list(f, "backends", &self.backends)?;
+        writeln!(f, "\nadapters")?;
+        for Adapter { name, kind, api, driver, reason, .. } in &self.adapters {
+            writeln!(f, "  {name} ({kind}, {api}, {driver})\n    {reason}")?;
+        }
+        if self.adapters.is_empty() {
+            writeln!(f, "  none: no driver for Vulkan, Metal or DX12 shows one")?;
+        }
+        writeln!(f, "\ncalibration\n  {}", self.calibration_note)?;
+        self.calibration.as_ref().map_or(Ok(()), |calibration| write!(f, "{calibration}"))?;
         list(f, "tools", &self.tools)
     }
 }

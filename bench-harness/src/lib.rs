@@ -8,8 +8,10 @@
 pub mod aligned;
 pub mod backends;
 pub mod bandwidth;
+pub mod calibration;
 pub mod clock;
 pub mod compare;
+pub mod device;
 pub mod doctor;
 pub mod failure;
 pub mod kat;

@@ -6,7 +6,7 @@ use kernels::cpu::{Cpu, Isa};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
-use tensorguard::{backends, compare, doctor, kat, results, table};
+use tensorguard::{backends, calibration, compare, device, doctor, kat, results, table};
 
 /// Measures TensorGuard's kernels on this machine.
 ///
@@ -32,6 +32,7 @@ Examples:
   tensorguard                                   the table
   tensorguard --isa cpu-avx2                    the table for one instruction set
   tensorguard doctor                            what this machine offers
+  tensorguard calibrate                         from which sizes on the GPU is faster
   tensorguard compare-peers --filter ntt        ours against others, interleaved in one run
   tensorguard kat --in q.json --out a.json      known answers for given seeds
 
@@ -52,6 +53,17 @@ enum Command {
     /// What this machine offers: processor, engines and tools, and why what is absent is absent.
     #[command(after_help = "Examples:\n  tensorguard doctor\n  tensorguard doctor --json")]
     Doctor {
+        #[command(flatten)]
+        gpu: Gpu,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measures from which sizes on the GPU is faster than the processor, and remembers it.
+    #[command(after_help = "Examples:\n  tensorguard calibrate\n  tensorguard calibrate --adapter llvmpipe")]
+    Calibrate {
+        #[command(flatten)]
+        gpu: Gpu,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -101,6 +113,13 @@ This is no encryption tool. It takes no messages: it encrypts one fixed rule, un
 knows, and writes digests. To encrypt, use the library.";
 
 #[derive(Debug, Args)]
+struct Gpu {
+    /// Use the first adapter with this in its name instead of the best one.
+    #[arg(long, value_name = "NAME", env = "TENSORGUARD_ADAPTER")]
+    adapter: Option<String>,
+}
+
+#[derive(Debug, Args)]
 struct Engine {
     /// Use this engine instead of the best one: cpu-portable, cpu-avx2, cpu-avx512 or cpu-neon.
     #[arg(long, value_name = "ENGINE")]
@@ -137,8 +156,22 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             let table = table::measure(&cli.engine.cpu(cli.threads.into())?)?;
             if cli.json { print_json(&table) } else { print(&table.to_string()) }
         }
-        Some(Command::Doctor { json }) => {
-            let findings = doctor::examine();
+        Some(Command::Calibrate { gpu, json }) => {
+            let absent = |reason: shaders::Absent| Failure::Internal(reason.to_string());
+            let (engine, device) =
+                device::open(device::choice(gpu.adapter.as_deref()), shaders::Options::default()).map_err(absent)?;
+            let path = calibration::path()
+                .ok_or_else(|| Failure::Usage("no folder to remember it in: set TENSORGUARD_CACHE".to_owned()))?;
+            let measured = calibration::measure(&Cpu::best(device::cores()), &device, &engine)?;
+            calibration::remember(&path, &measured)?;
+            if *json {
+                print_json(&measured)
+            } else {
+                print(&format!("{device}\n{measured}wrote {}\n", path.display()))
+            }
+        }
+        Some(Command::Doctor { gpu, json }) => {
+            let findings = doctor::examine(gpu.adapter.as_deref());
             if *json { print_json(&findings) } else { print(&findings.to_string()) }
         }
         Some(Command::ComparePeers { filter, engine, json, smoke, out }) => {

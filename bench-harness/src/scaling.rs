@@ -40,7 +40,7 @@ pub const KERNELS: [Kernel; 3] = [Kernel::Forward, Kernel::Encrypt, Kernel::Sum]
 pub fn measure(one: &Cpu, all: &Cpu, kernel: Kernel) -> Result<Scaling, Failure> {
     let case = Case { kernel, n: 4096 };
     check(all, case)?;
-    let mut task = Task::new(case, Scale::Batch)?;
+    let mut task = Task::new(case, Scale::Polys(256))?;
     let repetitions = Clock::Wall.calibrate(SAMPLE_NS, || task.step(one))?;
     let mut samples_ns = Vec::new();
     for pair in 0..PAIRS {
@@ -66,7 +66,7 @@ mod tests {
     fn a_batch_on_two_threads_equals_the_reference() {
         let all = Cpu::best(2);
         for kernel in KERNELS {
-            let mut batch = Task::new(Case { kernel, n: 1024 }, Scale::Batch).unwrap();
+            let mut batch = Task::new(Case { kernel, n: 1024 }, Scale::Polys(256)).unwrap();
             assert!(batch.items >= 256, "a batch has many items");
             batch.step(&all).unwrap();
             check(&all, Case { kernel, n: 1024 }).unwrap();

@@ -76,8 +76,8 @@ pub enum Scale {
     Small,
     /// What is measured. Rows to be summed do not fit a cache.
     Full,
-    /// Enough polynomials for many threads; transforms of many, too.
-    Batch,
+    /// So many polynomials to a message, and eight rows to a sum.
+    Polys(usize),
 }
 
 /// The lengths at which transforms are measured.
@@ -137,7 +137,7 @@ impl Task {
         let polys = match scale {
             Scale::Check => 2,
             Scale::Small | Scale::Full => 8,
-            Scale::Batch => 256,
+            Scale::Polys(polys) => polys,
         };
         let words = |random: &mut Random, count: usize, below: usize| -> Vec<u32> {
             (0..count).map(|_| random.below(below) as u32).collect()
@@ -148,9 +148,9 @@ impl Task {
                 let plan = Plan::new(Modulus::P1, n).map_err(unsuited)?;
                 let forward = case.kernel == Kernel::Forward;
                 let direction = if forward { Direction::Forward } else { Direction::Inverse };
-                let transforms = if scale == Scale::Batch { polys } else { 1 };
-                let polys = Aligned::new(&words(&mut random, transforms * n, plan.modulus().value() as usize));
-                (Data::Ntt { plan: Box::new(plan), direction, polys }, transforms, 8 * transforms * n)
+                let batch = if let Scale::Polys(polys) = scale { polys } else { 1 };
+                let polys = Aligned::new(&words(&mut random, batch * n, plan.modulus().value() as usize));
+                (Data::Ntt { plan: Box::new(plan), direction, polys }, batch, 8 * batch * n)
             }
             Kernel::Expand => (Data::Expand { out: Aligned::new(&vec![0; n]) }, n, 4 * n),
             Kernel::Pad => {
@@ -201,6 +201,28 @@ impl Task {
         }
         black_box(&mut self.data);
         Ok(())
+    }
+
+    /// Runs the job once on any engine. A task that is no job is declined.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn step_on(&mut self, backend: &dyn Backend) -> Result<(), Fault> {
+        self.run(backend)?;
+        black_box(&mut self.data);
+        Ok(())
+    }
+
+    /// The job's size as a ladder counts it: words or digits, and bytes / 4 for packed rows.
+    #[must_use]
+    pub fn words(&self) -> usize {
+        match &self.data {
+            Data::Ntt { polys: words, .. } | Data::Expand { out: words } => words.len(),
+            Data::Pad { out, .. } => out.len(),
+            Data::Seal { digits, .. } | Data::Encrypt { digits, .. } | Data::Decrypt { digits, .. } => digits.len(),
+            Data::Sum { shape, rows, .. } => rows.len() * shape.packed_len() / 4,
+            Data::Dense { dimension, rows, .. } => rows.len() * dimension,
+        }
     }
 
     /// The same by definition.
@@ -262,13 +284,25 @@ impl Task {
 /// # Errors
 /// [`Failure::Wrong`] where they differ.
 pub fn check(cpu: &Cpu, case: Case) -> Result<(), Failure> {
+    compare(case, cpu.name(), |task| task.step(cpu))
+}
+
+/// The same for any engine; a task that is no job is declined.
+///
+/// # Errors
+/// [`Failure::Wrong`] where they differ.
+pub fn check_on(backend: &dyn Backend, case: Case) -> Result<(), Failure> {
+    compare(case, backend.name(), |task| task.step_on(backend))
+}
+
+fn compare(case: Case, engine: &str, step: impl FnOnce(&mut Task) -> Result<(), Fault>) -> Result<(), Failure> {
     let (mut ours, mut defined) = (Task::new(case, Scale::Check)?, Task::new(case, Scale::Check)?);
-    ours.step(cpu)?;
+    step(&mut ours)?;
     defined.define()?;
     if ours.output() == defined.output() {
         return Ok(());
     }
-    let (engine, kernel, n) = (cpu.name(), case.kernel.name(), case.n);
+    let (kernel, n) = (case.kernel.name(), case.n);
     Err(Failure::Wrong(format!(
         "{engine} computes {kernel} at n = {n} otherwise than the reference, so its time means nothing. Run \
          `cargo test -p tensorguard-tests` and report what it prints"
@@ -285,7 +319,8 @@ fn sum(random: &mut Random, n: usize, scale: Scale) -> (Data, usize, usize) {
     let (polys, count) = match scale {
         Scale::Check => (1, 5),
         Scale::Small => (1, 8),
-        Scale::Full | Scale::Batch => (204, 24),
+        Scale::Full => (204, 24),
+        Scale::Polys(polys) => (polys, 8),
     };
     let shape = Shape { bits: BITS, coefficients: polys * n };
     let bytes = shape.packed_len();

@@ -4,11 +4,43 @@ use crate::{Backend, DecryptJob, DenseJob, Direction, EncryptJob, Fault, Noise, 
 use ntt::Plan;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One backend of a ladder, and the smallest job it is asked to do.
+/// The jobs a ladder tells apart when it looks at sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are the jobs' names: see Backend")]
+pub enum JobKind {
+    Ntt,
+    Pad,
+    Seal,
+    Encrypt,
+    Sum,
+    Decrypt,
+    Dense,
+}
+
+impl JobKind {
+    /// All of them, in the order of the trait.
+    pub const ALL: [Self; 7] = [Self::Ntt, Self::Pad, Self::Seal, Self::Encrypt, Self::Sum, Self::Decrypt, Self::Dense];
+
+    /// The method's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ntt => "ntt",
+            Self::Pad => "pad",
+            Self::Seal => "seal",
+            Self::Encrypt => "encrypt",
+            Self::Sum => "sum",
+            Self::Decrypt => "decrypt",
+            Self::Dense => "dense",
+        }
+    }
+}
+
+/// One backend of a ladder, and the smallest job of each kind it is asked to do.
 #[derive(Debug)]
 pub struct Rung {
     backend: Box<dyn Backend>,
-    from_words: usize,
+    from_words: [usize; JobKind::ALL.len()],
     served: AtomicU64,
     faults: AtomicU64,
 }
@@ -23,6 +55,13 @@ impl Rung {
     /// A rung for jobs that read or write at least `from_words` words or digits (bytes / 4 for packed rows).
     #[must_use]
     pub fn from_size(backend: Box<dyn Backend>, from_words: usize) -> Self {
+        Self::from_sizes(backend, |_| from_words)
+    }
+
+    /// A rung with a smallest size for each kind of job; `usize::MAX` where it is never asked.
+    #[must_use]
+    pub fn from_sizes(backend: Box<dyn Backend>, from_words: impl Fn(JobKind) -> usize) -> Self {
+        let from_words = JobKind::ALL.map(from_words);
         Self { backend, from_words, served: AtomicU64::new(0), faults: AtomicU64::new(0) }
     }
 }
@@ -65,9 +104,14 @@ impl Ladder {
     }
 
     /// The last fault where every rung meant for this size failed; `Declined` where there was none.
-    fn try_each<T>(&self, words: usize, mut job: impl FnMut(&dyn Backend) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn try_each<T>(
+        &self,
+        kind: JobKind,
+        words: usize,
+        mut job: impl FnMut(&dyn Backend) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let mut last = Fault::Declined;
-        for rung in self.rungs.iter().filter(|rung| words >= rung.from_words) {
+        for rung in self.rungs.iter().filter(|rung| words >= rung.from_words[kind as usize]) {
             match job(rung.backend.as_ref()) {
                 Ok(value) => {
                     rung.served.fetch_add(1, Ordering::Relaxed);
@@ -89,30 +133,32 @@ impl Backend for Ladder {
     }
 
     fn ntt(&self, plan: &Plan, direction: Direction, polys: &mut [u32]) -> Result<(), Fault> {
-        self.try_each(polys.len(), |backend| backend.ntt(plan, direction, polys))
+        self.try_each(JobKind::Ntt, polys.len(), |backend| backend.ntt(plan, direction, polys))
     }
 
     fn pad(&self, job: &PadJob<'_>, out: &mut [u32]) -> Result<(), Fault> {
-        self.try_each(out.len(), |backend| backend.pad(job, out))
+        self.try_each(JobKind::Pad, out.len(), |backend| backend.pad(job, out))
     }
 
     fn seal(&self, job: &SealJob<'_>, pad: &mut [u32], digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
-        self.try_each(digits.len(), |backend| backend.seal(job, pad, digits, out))
+        self.try_each(JobKind::Seal, digits.len(), |backend| backend.seal(job, pad, digits, out))
     }
 
     fn encrypt(&self, job: &EncryptJob<'_>, digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
-        self.try_each(digits.len(), |backend| backend.encrypt(job, digits, out))
+        self.try_each(JobKind::Encrypt, digits.len(), |backend| backend.encrypt(job, digits, out))
     }
 
     fn sum(&self, shape: &Shape, rows: &[&[u8]], accumulator: &mut [u32]) -> Result<(), Fault> {
-        self.try_each(rows.len() * shape.packed_len() / 4, |backend| backend.sum(shape, rows, accumulator))
+        self.try_each(JobKind::Sum, rows.len() * shape.packed_len() / 4, |backend| {
+            backend.sum(shape, rows, accumulator)
+        })
     }
 
     fn decrypt(&self, job: &DecryptJob<'_>, accumulator: &[u32], digits: &mut [u32]) -> Result<Noise, Fault> {
-        self.try_each(digits.len(), |backend| backend.decrypt(job, accumulator, digits))
+        self.try_each(JobKind::Decrypt, digits.len(), |backend| backend.decrypt(job, accumulator, digits))
     }
 
     fn dense(&self, job: &DenseJob<'_>, rows: &mut [u32]) -> Result<(), Fault> {
-        self.try_each(rows.len() * job.dimension, |backend| backend.dense(job, rows))
+        self.try_each(JobKind::Dense, rows.len() * job.dimension, |backend| backend.dense(job, rows))
     }
 }

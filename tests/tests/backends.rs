@@ -6,6 +6,7 @@
 use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
 use libtest_mimic::{Arguments, Trial};
+use shaders::{Arithmetic, Choice, Options, Wgpu};
 use std::sync::Arc;
 use tensorguard_tests::SUITE;
 
@@ -14,11 +15,11 @@ fn main() {
     let required: Vec<&str> = required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     let mut trials = Vec::new();
     let mut known = vec![];
-    let mut add = |name: &'static str, backend: Result<Arc<dyn Backend>, &'static str>| {
+    let mut add = |name: &'static str, backend: Result<Arc<dyn Backend>, String>| {
         known.push(name);
         trials.extend(match backend {
             Ok(backend) => cases(name, &backend),
-            Err(reason) => vec![absent(name, reason).with_ignored_flag(!required.contains(&name))],
+            Err(reason) => vec![absent(name, &reason, required.contains(&name))],
         });
     };
     for isa in Isa::ALL {
@@ -27,6 +28,11 @@ fn main() {
     // Other thread counts on the best engine: the bits must not notice.
     add("cpu-best-2-threads", Ok(Arc::new(Cpu::best(2).with_least_words(1))));
     add("cpu-best-5-threads", Ok(Arc::new(Cpu::best(5).with_least_words(1))));
+    // The device's own 64-bit words where it has them, 16-bit limbs everywhere, and work cut into small pieces.
+    let small = Options { piece_bytes: 4096, ..Options::default() };
+    add("wgpu", device(Options::default()));
+    add("wgpu-limbs", device(Options { arithmetic: Some(Arithmetic::Limbs), ..Options::default() }));
+    add("wgpu-pieces", device(small));
     for name in required.iter().filter(|name| !known.contains(name)) {
         let message = format!("REQUIRE_BACKENDS names {name}, which is none of {known:?}");
         trials.push(Trial::test(format!("{name}::is_known"), move || Err(message.into())));
@@ -34,10 +40,17 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-fn engine(isa: Isa, threads: usize) -> Result<Arc<dyn Backend>, &'static str> {
+fn engine(isa: Isa, threads: usize) -> Result<Arc<dyn Backend>, String> {
     match Cpu::with(isa, threads) {
         Some(cpu) => Ok(Arc::new(cpu)),
-        None => Err(isa.absent_reason().unwrap_or("no reason known")),
+        None => Err(isa.absent_reason().unwrap_or("no reason known").to_owned()),
+    }
+}
+
+fn device(options: Options) -> Result<Arc<dyn Backend>, String> {
+    match Wgpu::open(Choice::Best, options) {
+        Ok(engine) => Ok(Arc::new(engine)),
+        Err(reason) => Err(reason.to_string()),
     }
 }
 
@@ -52,8 +65,8 @@ fn cases(name: &str, backend: &Arc<dyn Backend>) -> Vec<Trial> {
     SUITE.iter().map(trial).collect()
 }
 
-fn absent(name: &str, reason: &'static str) -> Trial {
-    Trial::test(format!("{name}::absent ({reason})"), move || {
-        Err(format!("REQUIRE_BACKENDS wants this backend, but {reason}").into())
-    })
+fn absent(name: &str, reason: &str, required: bool) -> Trial {
+    let message = format!("REQUIRE_BACKENDS wants this backend, but {reason}");
+    let trial = Trial::test(format!("{name}::absent ({reason})"), move || Err(message.into()));
+    trial.with_ignored_flag(!required)
 }

@@ -4,8 +4,8 @@ use kernels::cpu::Cpu;
 use kernels::expand::{Domain, small};
 use kernels::reference::Reference;
 use kernels::{
-    Backend, DecryptJob, DenseJob, DenseKey, Direction, Encoding, EncryptJob, Fault, Ladder, Modulus, Noise, PadJob,
-    Plan, Rung, SealJob, Secret, Served, Shape,
+    Backend, DecryptJob, DenseJob, DenseKey, Direction, Encoding, EncryptJob, Fault, JobKind, Ladder, Modulus, Noise,
+    PadJob, Plan, Rung, SealJob, Secret, Served, Shape,
 };
 use tensorguard_tests::{Flaky, Rand, SUITE, encoding};
 
@@ -148,6 +148,20 @@ fn a_rung_takes_jobs_from_its_size_on() {
             assert!(run(&ladder) == run(&Reference), "{name}");
             assert_eq!(served(&ladder), expected, "{name} of size {size}, the first rung from {from} on");
         }
+    }
+}
+
+#[test]
+fn each_kind_of_job_has_its_own_size() {
+    for ((name, size, run), kind) in JOBS.into_iter().zip(JobKind::ALL) {
+        // The first rung takes jobs of this kind only.
+        let sizes = |of| if of == kind { size } else { usize::MAX };
+        let ladder = Ladder::new(vec![Rung::from_sizes(best(), sizes), Rung::new(Box::new(Reference))]);
+        for (other, _, run) in JOBS {
+            run(&ladder).0.unwrap_or_else(|fault| panic!("{other}: {fault}"));
+        }
+        assert_eq!((name, served(&ladder)), (kind.name(), vec![(1, 0), (JOBS.len() as u64 - 1, 0)]));
+        assert!(run(&ladder) == run(&Reference), "{name}");
     }
 }
 

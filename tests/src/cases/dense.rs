@@ -41,6 +41,13 @@ pub fn hostile_rows(backend: &dyn Backend) {
     check(backend, &job(u32::MAX - 69), 70);
 }
 
+pub fn past_a_dispatch_limit(backend: &dyn Backend) {
+    // More rows than a grid of one dimension has workgroups.
+    let seed = Rand::new(4).secret();
+    let key = DenseKey::Mask(&seed);
+    check(backend, &DenseJob { a_seed: &[5; 32], dimension: 16, bits: 22, first_row: 1, key }, (1 << 16) + 1);
+}
+
 pub fn every_width(backend: &dyn Backend) {
     let seed = Rand::new(3).secret();
     for bits in 1..=32 {

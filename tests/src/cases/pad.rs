@@ -1,6 +1,6 @@
 use super::{POISON, same};
 use crate::{Rand, rings};
-use kernels::expand::{Domain, words};
+use kernels::expand::{Domain, block, initial_state, words};
 use kernels::reference::Reference;
 use kernels::{Backend, PadJob, Ring};
 
@@ -28,8 +28,28 @@ pub fn suites(backend: &dyn Backend) {
     // A long row has many overflow redraws, and blocks past the second-level split.
     check(backend, &Ring::new(4096, &[4_169_729]).unwrap(), 0, 2);
     check(backend, &Ring::new(32768, &[1_073_479_681, 1_070_727_169]).unwrap(), 0, 1);
-    // Half of the words below 2^17 are not below 65537: the overflow rule's every branch.
+    // A small prime, where an error often carries a residue past it.
+    check(backend, &Ring::new(256, &[7681]).unwrap(), 0, 200);
+    // Half of the words below 2^17 are not below 65537: many redraws.
     check(backend, &Ring::new(32768, &[65537]).unwrap(), 2, 1);
+}
+
+pub fn redraws_that_miss_sixteen_times(backend: &dyn Backend) {
+    // One coefficient in 2^17: the first polynomial that has one.
+    let (ring, a_seed, mask) = (Ring::new(32768, &[65537]).unwrap(), [6; 32], (1 << 17) - 1);
+    let misses = |word: u32| word & mask >= 65537;
+    let has_one = |&poly: &u32| {
+        let overflow = initial_state(&a_seed, Domain::Overflow, poly, 0);
+        let drawn = words(&a_seed, Domain::A, poly, 0).take(ring.n());
+        (0..).zip(drawn).any(|(index, word)| misses(word) && block(&overflow, index).into_iter().all(misses))
+    };
+    let first_poly = (0..100).find(has_one).expect("100 polynomials have some 25 such coefficients");
+    let seed = Rand::new(2).secret();
+    let job = PadJob { ring: &ring, a_seed: &a_seed, message_seed: &seed, first_poly };
+    let (mut got, mut expected) = (vec![POISON; ring.n()], vec![0; ring.n()]);
+    backend.pad(&job, &mut got).unwrap();
+    Reference.pad(&job, &mut expected).unwrap();
+    same(&got, &expected, format_args!("the pad of polynomial {first_poly}"));
 }
 
 pub fn last_poly(backend: &dyn Backend) {

@@ -74,10 +74,12 @@ const NOT_KERNELS: &[(&str, &str)] = &[
     ("memory", "aligned buffers"),
     ("threads", "spreading a batch over threads"),
     ("words", "word helpers the GPU kernels include"),
+    ("mul_limbs", "the high half of a product, from 16-bit limbs"),
+    ("mul_native", "the high half of a product, from 64-bit integers"),
 ];
 
 /// Clocks, files, the environment and the terminal belong to a binary.
-const LIBRARY_ROOMS: &[&str] = &["ntt/src", "kernels/src", "lwe/src", "folding/src"];
+const LIBRARY_ROOMS: &[&str] = &["ntt/src", "kernels/src", "lwe/src", "folding/src", "shaders/src"];
 const NOT_IN_LIBRARIES: &[&str] = &[
     "println!",
     "eprintln!",

@@ -1,0 +1,80 @@
+//! Every job on the GPU under criterion, in elapsed time, transfers and synchronisation included. After each, the time in
+//! kernels by the device's own clock, held against the device's own copy rate.
+//!
+//! ```text
+//! cargo bench -p tensorguard --bench devices               all
+//! cargo bench -p tensorguard --bench devices -- pad        some
+//! TENSORGUARD_ADAPTER=llvmpipe cargo bench ...             on another adapter
+//! ```
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use shaders::{Kind, Options, Timing, Wgpu};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+use tensorguard::device;
+use tensorguard::task::{Kernel, Scale, Task, cases, check_on};
+
+/// Polynomials of a job: a large one, as a robot's update is; fewer where a processor plays the device.
+const POLYS: usize = 204;
+const POLYS_SOFTWARE: usize = 4;
+/// Runs over which the kernels' time is averaged.
+const RUNS: u32 = 5;
+/// Copied from and to: beyond every cache.
+const COPY_BYTES: u64 = 1 << 26;
+const COPIES: u32 = 20;
+
+/// Bytes per nanosecond, read and written counted once each.
+fn copy_rate(engine: &Wgpu) -> Result<f64, kernels::Fault> {
+    engine.copy(COPY_BYTES, 1)?;
+    let begin = Instant::now();
+    engine.copy(COPY_BYTES, COPIES)?;
+    Ok(2.0 * COPY_BYTES as f64 * f64::from(COPIES) / begin.elapsed().as_nanos() as f64)
+}
+
+fn every_job(criterion: &mut Criterion) {
+    let name = std::env::var("TENSORGUARD_ADAPTER").ok();
+    let options = Options { timing: Timing::Kernels, ..Options::default() };
+    let (engine, device) = match device::open(device::choice(name.as_deref()), options) {
+        Ok(opened) => opened,
+        Err(reason) => return println!("wgpu: ignored ({reason})"),
+    };
+    let rate = copy_rate(&engine).expect("the device copies");
+    let polys = if engine.adapter().kind == Kind::Software { POLYS_SOFTWARE } else { POLYS };
+    println!("{device}: copies at {rate:.1} GB/s, read and written");
+    for case in cases().into_iter().filter(|case| case.kernel != Kernel::Expand) {
+        let mut group = criterion.benchmark_group(format!("wgpu-{}", case.kernel.name()));
+        let mut task = None;
+        group.bench_with_input(BenchmarkId::from_parameter(case.n), &case, |bencher, &case| {
+            let task = task.get_or_insert_with(|| {
+                check_on(&engine, case).expect("the engine equals the reference");
+                Task::new(case, Scale::Polys(polys)).expect("every case has a task")
+            });
+            bencher.iter(|| task.step_on(&engine));
+        });
+        if let Some(task) = &mut task {
+            report(&engine, task, rate);
+            group.throughput(Throughput::Bytes(task.bytes));
+        }
+        group.finish();
+    }
+}
+
+/// What the device itself says about the kernels.
+fn report(engine: &Wgpu, task: &mut Task, rate: f64) {
+    let Some(before) = engine.kernel_ns() else { return println!("  the device has no time stamps") };
+    for _ in 0..RUNS {
+        task.step_on(engine).expect("it worked a moment ago");
+    }
+    let spent = black_box(engine.kernel_ns()).unwrap_or(before) - before;
+    let each = spent as f64 / f64::from(RUNS) / task.items as f64;
+    let share = task.bytes as f64 * f64::from(RUNS) / spent as f64 / rate;
+    println!("  in kernels: {each:.2} ns per {}, {:.1} % of the copy rate", task.case.kernel.item(), 100.0 * share);
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(500));
+    targets = every_job
+}
+criterion_main!(benches);
