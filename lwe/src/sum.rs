@@ -69,6 +69,7 @@ impl Agreement {
         let (count, packed) = rest.split_first_chunk().expect("the length was checked");
         let weights = Weights::equal(u64::from_le_bytes(*count));
         self.ledger().admit(weights).map_err(|_| Malformed::Count(weights.messages))?;
+        wire::check_padding(self.shape(), packed)?;
         let mut sum = self.sum();
         backend.sum(&sum.shape, &[packed], &mut sum.accumulator)?;
         sum.weights = weights;

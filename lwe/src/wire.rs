@@ -5,6 +5,7 @@ use crate::agreement::{Agreement, KeyModel};
 use crate::context::{Context, VERSION};
 use crate::keys::{ENVELOPE_LEN, Envelope};
 use core::fmt;
+use kernels::Shape;
 
 /// Bytes of the header of everything: version, kind, and the first bytes of the context's hash.
 pub const HEADER_LEN: usize = 16;
@@ -105,6 +106,13 @@ pub(crate) fn open<'a>(bytes: &'a [u8], kind: Kind, context: &Context, expected:
     Ok(rest)
 }
 
+/// Whether the bits behind the last word are zero: a piece of bytes has one spelling.
+pub(crate) fn check_padding(shape: Shape, packed: &[u8]) -> Result<(), Malformed> {
+    let used = shape.coefficients % 8 * shape.bits as usize % 8;
+    let clean = used == 0 || packed.last().is_none_or(|last| last >> used == 0);
+    clean.then_some(()).ok_or(Malformed::Padding)
+}
+
 /// One robot's message: a view on the buffer it arrived in.
 #[derive(Clone, Copy, Debug)]
 pub struct Ciphertext<'a> {
@@ -129,10 +137,7 @@ impl<'a> Ciphertext<'a> {
             KeyModel::FleetShared(_) => (None, rest),
         };
         let (canary, body) = rest.split_at(agreement.canary_shape().packed_len());
-        let used = agreement.shape().coefficients % 8 * agreement.encoding().bits() as usize % 8;
-        if used > 0 && body.last().is_some_and(|last| last >> used != 0) {
-            return Err(Malformed::Padding);
-        }
+        check_padding(agreement.shape(), body)?;
         Ok(Self { context: *agreement.context(), envelope, canary, body })
     }
 

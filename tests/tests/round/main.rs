@@ -2,6 +2,7 @@
 
 mod bytes;
 mod fleet;
+mod laws;
 mod means;
 mod pages;
 mod rules;
