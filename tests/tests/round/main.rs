@@ -1,5 +1,6 @@
 //! A round from end to end: what comes out, and what each rule keeps from happening.
 
+mod attacks;
 mod bytes;
 mod fleet;
 mod laws;
