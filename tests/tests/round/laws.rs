@@ -263,9 +263,9 @@ fn opens_exactly(delta: u64, q: u64, bits: u32, primes: u64, weights: Weights) -
     let half = 1u128 << 63;
     let step = Between::ratio(delta, bits, q);
     // 1.25 * primes * (N1 + 1) * 2^(l - 64), in units of 2^-64, rounded up.
-    let lean = (5 * u128::from(primes) * (u128::from(weights.sum) + 1) << bits).div_ceil(4);
+    let lean = ((5 * u128::from(primes) * (u128::from(weights.sum) + 1)) << bits).div_ceil(4);
     let ratio = Between::ratio(1, bits, q);
-    let square = |x: u128| x * x >> 64;
+    let square = |x: u128| (x * x) >> 64;
     let twelfth = (1u128 << 64) / 12;
     // 90.25 * V = 361/4 * N2 * (16 r^2 + 1/12), in units of 2^-64: r < 1, so the squares' errors are below 2.
     let scale = |variance: u128| variance * u128::from(weights.squares) * 361 / 4;
