@@ -288,3 +288,60 @@ fn message_seed(
     let (x25519, ml_kem) = envelope.split();
     hash_secret_fields("message", &[context.bytes(), classical, quantum, x25519, ml_kem, &robot.0])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::ContextFields;
+
+    fn context(round: u64) -> Context {
+        Context::new(&ContextFields {
+            suite: [6; 16],
+            fleet: b"fleet",
+            model: [7; 32],
+            round,
+            attempt: 9,
+            wire_bits: 50,
+            value_bits: 10,
+            values_per_coefficient: 3,
+            planned: 100,
+            length: 1000,
+            class: b"class",
+            key: [11; 32],
+        })
+    }
+
+    fn hex(seed: &Secret<[u8; 32]>) -> String {
+        seed.expose().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A seed without one of these would still open: nothing else sees that it is missing.
+    #[test]
+    fn a_message_seed_is_what_another_implementation_says_and_binds_every_part() {
+        let seed = |round, classical, quantum, x25519, ml_kem, robot| {
+            let mut envelope = [ml_kem; ENVELOPE_LEN];
+            envelope[..32].fill(x25519);
+            let (envelope, robot) = (Envelope(envelope), RobotId([robot; 32]));
+            hex(&message_seed(&context(round), &[classical; 32], &[quantum; 32], &envelope, &robot))
+        };
+        // Python's hashlib, by docs/WIRE.md; the context is the first case of its own test.
+        assert_eq!(seed(8, 1, 2, 3, 4, 5), "ee8610fdb884e90d684b07be6097bfe63be26b3ba620bf67a203e8d5429e0b43");
+        let mut seeds = vec![
+            seed(8, 1, 2, 3, 4, 5),
+            seed(9, 1, 2, 3, 4, 5),
+            seed(8, 9, 2, 3, 4, 5),
+            seed(8, 1, 9, 3, 4, 5),
+            seed(8, 1, 2, 9, 4, 5),
+            seed(8, 1, 2, 3, 9, 5),
+            seed(8, 1, 2, 3, 4, 9),
+        ];
+        seeds.sort_unstable();
+        seeds.dedup();
+        assert_eq!(seeds.len(), 7);
+        let shared = FleetSharedKey(Secret::new([8; 32]));
+        assert_eq!(
+            hex(&shared.seed(&context(8), &RobotId([5; 32]))),
+            "e32ffbfded5563456f704fc5aea70543ed31c7a72b1750a8d4c0f123387b9437"
+        );
+    }
+}

@@ -47,3 +47,48 @@ pub(crate) fn check_noise(budget: &Budget, weights: Weights, noise: &Noise) -> R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Params;
+    use kernels::Encoding;
+
+    /// The bounds of docs/SOUNDNESS.md in plain numbers: 12 messages under the default suite at 50 bits, and at 55, where
+    /// the rounding leans.
+    #[test]
+    fn the_bounds_are_where_the_page_says() {
+        for (bits, base) in [(50u32, 25_501), (55, 3001)] {
+            let encoding = Encoding::new(Params::FL_4096_60.ring(), bits, base, 3).unwrap();
+            let (budget, weights) = (Budget::of(&encoding), Weights::equal(12));
+            let q = 1_073_479_681.0 * 1_071_513_601.0;
+            let wire = f64::from(bits).exp2();
+            let variance = 12.0 * (16.0 * (wire / q) * (wire / q) + 1.0 / 12.0) + 1.0 / 3.0;
+            let lean = 1.25 * 2.0 * 13.0 * wire / 64f64.exp2();
+            for coefficients in [64u64, 4096, 1_000_000] {
+                let n = coefficients as f64;
+                let mean_square = variance * (1.0 + 2.0 * (28.0 / n).sqrt() + 56.0 / n) + lean * lean;
+                let half_step = (q / (base as f64).powi(3)).floor() * wire / q / 2.0 + 1.0;
+                let peak = ((2.0 * variance * (n * 41f64.exp2()).ln()).sqrt() + 1.0 + lean).min(half_step);
+                let judge = |share: f64, magnitude: f64| {
+                    let noise = Noise {
+                        coefficients,
+                        max_abs: magnitude as u64,
+                        sum_squares: (share * mean_square * n) as u128,
+                        ..Noise::default()
+                    };
+                    check_noise(&budget, weights, &noise)
+                };
+                assert_eq!(judge(0.999, peak.floor()), Ok(()), "{bits} bits, {coefficients} coefficients");
+                assert_eq!(judge(1.001, 0.0), Err(Suspicion::Spread), "{bits} bits, {coefficients} coefficients");
+                assert_eq!(
+                    judge(0.5, peak.floor() + 1.0),
+                    Err(Suspicion::Peak),
+                    "{bits} bits, {coefficients} coefficients"
+                );
+            }
+            let refused = Noise { coefficients: 64, refused: 1, ..Noise::default() };
+            assert_eq!(check_noise(&budget, weights, &refused), Err(Suspicion::Values));
+        }
+    }
+}

@@ -91,6 +91,7 @@ impl<P: Suite> Agreement<P> {
         }
         let weights = Weights::equal(count).checked_scale(factor).ok_or(Malformed::Count(count))?;
         self.ledger().admit(weights).map_err(|_| Malformed::Count(count))?;
+        wire::check_padding(self.shape(), packed)?;
         let mut sum = self.sum();
         backend.sum(&sum.shape, &[packed], &mut sum.accumulator)?;
         (sum.weights, sum.factor) = (weights, factor);

@@ -134,6 +134,13 @@ pub(crate) fn pack(shape: &Shape, words: &[u32], out: &mut [u8]) {
     }
 }
 
+/// Whether the bits behind the last word are zero: a piece of bytes has one spelling.
+pub(crate) fn check_padding(shape: Shape, packed: &[u8]) -> Result<(), Malformed> {
+    let used = shape.coefficients % 8 * shape.bits as usize % 8;
+    let clean = used == 0 || packed.last().is_none_or(|last| last >> used == 0);
+    clean.then_some(()).ok_or(Malformed::Padding)
+}
+
 /// One robot's message: a view on the buffer it arrived in.
 #[derive(Clone, Copy, Debug)]
 pub struct Ciphertext<'a> {
@@ -158,10 +165,7 @@ impl<'a> Ciphertext<'a> {
             KeyModel::FleetShared(_) => (None, rest),
         };
         let (canary, body) = rest.split_at(agreement.canary_shape().packed_len());
-        let used = agreement.shape().coefficients % 8 * agreement.shape().bits as usize % 8;
-        if used > 0 && body.last().is_some_and(|last| last >> used != 0) {
-            return Err(Malformed::Padding);
-        }
+        check_padding(agreement.shape(), body)?;
         Ok(Self { context: *agreement.context(), envelope, canary, body })
     }
 

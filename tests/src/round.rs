@@ -25,6 +25,12 @@ pub struct Round {
 pub type Everything = (Vec<(&'static str, Vec<u32>)>, Noise);
 
 impl Round {
+    /// The public seed: the first that comes from `seed`.
+    #[must_use]
+    pub fn a_seed(&self) -> [u8; 32] {
+        Rand::new(self.seed).seed()
+    }
+
     /// Messages whose digit sums stay below the base, and those sums.
     pub fn messages(&self, rand: &mut Rand) -> (Vec<Vec<u32>>, Vec<u32>) {
         let mut sums = vec![0u32; self.len];
@@ -69,6 +75,7 @@ impl Round {
         let (encoding, ring) = (&self.encoding, self.encoding.ring());
         let mut rand = Rand::new(self.seed);
         let (a_seed, message_seed) = (&rand.seed(), &rand.secret());
+        assert_eq!(*a_seed, self.a_seed());
         let mut outputs = Vec::new();
         for (plan, direction) in ring.plans().iter().flat_map(|p| [(p, Direction::Forward), (p, Direction::Inverse)]) {
             let mut polys = rand.words(ring.n() * (1 + self.len % 7));

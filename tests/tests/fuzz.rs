@@ -16,8 +16,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tensorguard_tests::Rand;
 use tensorguard_tests::round::Round;
 
-/// What plain `cargo test` spends here.
+/// What plain `cargo test` spends here, if it gets through so many jobs by then: each edge is met within a few dozen.
 const SECONDS: u64 = 3;
+const LEAST_JOBS: u64 = 100;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -33,13 +34,15 @@ fn magnitude(rand: &mut Rand, limit: u64) -> u64 {
     (rand.next() >> (rand.next() % 64)) % limit
 }
 
-/// A prime that has a transform of length n: one of the suites', or any of 13 to 30 bits.
+/// A prime that has a transform of length n: one of the suites', a small one, where every edge is met often, or any of 13
+/// to 30 bits.
 fn prime(rand: &mut Rand, n: usize) -> u32 {
     let step = 2 * n as u64;
     loop {
         let known = [1_073_479_681, 1_071_513_601, 1_070_727_169, 4_169_729];
-        let p = match rand.next() % 3 {
+        let p = match rand.next() % 4 {
             0 => pick(rand, &known),
+            1 => 1 + step * (1 + rand.next() % 16),
             _ => 1 + step * (1 + magnitude(rand, ((1 << 30) - 1) / step)),
         };
         let Ok(p) = u32::try_from(p) else { continue };
@@ -60,18 +63,44 @@ fn encoding(rand: &mut Rand) -> Encoding {
         let most = ring.q().ilog2().min(57);
         let bits = most - magnitude(rand, most.into()) as u32;
         let digits = 1 + magnitude(rand, 30) as u32;
-        // Every second time as large a base as there may be: then some coefficients are refused.
-        let base = 2 + magnitude(rand, (1 << 32) - 1);
-        let largest = (2u64.pow(bits) as f64).powf(1.0 / f64::from(digits)) as u64;
-        let base = if rand.next().is_multiple_of(2) { largest - largest.min(rand.next() % 4) } else { base };
+        // As large a base as there may be: then some coefficients are refused. Or T near the root of q: then the smallest
+        // value that is refused comes up as often as it can.
+        let root = |of: u64| (of as f64).powf(1.0 / f64::from(digits)) as u64;
+        let base = match rand.next() % 4 {
+            0 | 1 => root(1 << bits).saturating_sub(rand.next() % 4),
+            2 => root(ring.q().isqrt()) + rand.next() % 3,
+            _ => 2 + magnitude(rand, (1 << 32) - 1),
+        };
         if let Ok(encoding) = Encoding::new(ring, bits, base, digits) {
             return encoding;
         }
     }
 }
 
+/// A first polynomial with a draw that equals the prime, and none above: an engine that asks "above p?" would keep it. By
+/// chance no run would see one.
+fn draw_equal_to_the_prime(rand: &mut Rand) -> Round {
+    let p = 523_777;
+    let ring = Ring::new(256, &[p]).expect("2^19 - p is 511, and p - 1 a multiple of 512");
+    let encoding = Encoding::new(ring, 18, 700, 1).expect("700 is near the root of p");
+    let mut round = Round { encoding, robots: 1, len: 256, first_poly: rand.next() as u32 >> 1, seed: 0 };
+    let largest = |round: &Round| {
+        let a_seed = round.a_seed();
+        let draws = kernels::expand::words(&a_seed, Domain::A, round.first_poly, 0);
+        draws.take(256).map(|word| word & 0x7_FFFF).max()
+    };
+    // One seed in 2600 is such.
+    while largest(&round) != Some(p) {
+        round.seed = rand.next();
+    }
+    round
+}
+
 fn round(seed: u64) -> Round {
     let mut rand = Rand::new(seed);
+    if rand.next().is_multiple_of(8) {
+        return draw_equal_to_the_prime(&mut rand);
+    }
     let encoding = encoding(&mut rand);
     let poly = encoding.ring().n() * encoding.digits_per_coefficient();
     let edge = pick(&mut rand, &[0, 0, encoding.digits_per_coefficient(), poly, poly, 2 * poly]);
@@ -114,13 +143,14 @@ fn compare(round: &Round, engines: &[Cpu]) {
 fn engines_equal_the_definition_on_any_job() {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64);
     let first = number("FUZZ_SEED").unwrap_or_else(now);
-    let budget = Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(SECONDS));
+    let asked = number("FUZZ_SECONDS");
+    let (budget, least) = (Duration::from_secs(asked.unwrap_or(SECONDS)), if asked.is_some() { 1 } else { LEAST_JOBS });
     let mut engines = Cpu::present(1);
-    engines.extend([2, 3].map(Cpu::best));
+    engines.extend([Cpu::best(2), Cpu::best(3).with_least_words(1)]);
     println!("fuzz: {} s from FUZZ_SEED={first} on {} engines", budget.as_secs(), engines.len());
     let begin = Instant::now();
     let mut jobs = 0;
-    while jobs == 0 || begin.elapsed() < budget {
+    while jobs < least || begin.elapsed() < budget {
         let seed = first.wrapping_add(jobs);
         let round = round(seed);
         if catch_unwind(AssertUnwindSafe(|| compare(&round, &engines))).is_err() {

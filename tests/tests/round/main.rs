@@ -1,7 +1,9 @@
 //! A round from end to end: what comes out, and what each rule keeps from happening.
 
+mod attacks;
 mod bytes;
 mod fleet;
+mod laws;
 mod means;
 mod pages;
 mod rules;
