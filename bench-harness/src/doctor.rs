@@ -1,8 +1,9 @@
 //! `tensorguard doctor`: what this machine offers, and why what is missing is missing.
 
+use crate::backends;
 use crate::machine::{Machine, program};
 use kernels::Backend;
-use kernels::cpu::{Cpu, Isa};
+use kernels::cpu::Cpu;
 use serde::Serialize;
 use std::fmt;
 
@@ -35,14 +36,11 @@ pub struct Found {
 /// Looks around. Takes milliseconds.
 #[must_use]
 pub fn examine() -> Findings {
-    let mut backends = vec![present("reference", "the definition; slow, for checks")];
-    backends.extend(Isa::ALL.iter().map(|isa| match isa.absent_reason() {
-        None => present(isa.name(), ""),
-        Some(why) => absent(isa.name(), why),
-    }));
-    for gpu in ["wgpu", "cuda"] {
-        backends.push(absent(gpu, "this version has no GPU engine"));
-    }
+    let backends = backends::all();
+    let backends = backends.iter().map(|listed| match listed.absent_reason() {
+        None => present(listed.name, listed.note),
+        Some(why) => absent(listed.name, why),
+    });
     let tool = |name, use_for: &str, install: &str| match program(name) {
         Some(_) => present(name, use_for),
         None => absent(name, install),
@@ -65,7 +63,7 @@ pub fn examine() -> Findings {
         version: env!("CARGO_PKG_VERSION"),
         machine: Machine::look(),
         chosen: Cpu::best(1).name(),
-        backends,
+        backends: backends.collect(),
         tools,
     }
 }

@@ -1,16 +1,20 @@
-//! What the `tensorguard` command does: describe this machine, measure the kernels on it, and compare them with peers.
+//! What the `tensorguard` command does: describe this machine, measure the kernels on it, compare them with peers, and give
+//! known answers. And what must outlive a process, in files: [`logs`].
 //!
 //! Times are CPU times of the process, taken in samples of a few milliseconds; two things are compared by taking turns
 //! in one run. Every kernel's output is compared with [`kernels::reference`] before its time counts.
 #![forbid(unsafe_code)]
 
 pub mod aligned;
+pub mod backends;
 pub mod bandwidth;
 pub mod clock;
 pub mod compare;
 pub mod doctor;
 pub mod end_to_end;
 pub mod failure;
+pub mod kat;
+pub mod logs;
 pub mod machine;
 pub mod memory;
 pub mod peer;
@@ -21,3 +25,4 @@ pub mod scaling;
 pub mod stats;
 pub mod table;
 pub mod task;
+pub mod whole_file;

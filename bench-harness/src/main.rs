@@ -6,7 +6,7 @@ use kernels::cpu::{Cpu, Isa};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
-use tensorguard::{compare, doctor, memory, peer, results, table};
+use tensorguard::{backends, compare, doctor, kat, memory, peer, results, table};
 
 /// Measures TensorGuard's kernels on this machine.
 ///
@@ -33,6 +33,7 @@ Examples:
   tensorguard --isa cpu-avx2                    the table for one instruction set
   tensorguard doctor                            what this machine offers
   tensorguard compare-peers --filter ntt        ours against others, interleaved in one run
+  tensorguard kat --in q.json --out a.json      known answers for given seeds
 
 Exit codes: 0 done, 1 something outside failed, 2 usage, 4 nothing selected, 5 too noisy, 8 wrong result.";
 
@@ -85,7 +86,31 @@ enum Command {
         #[arg(long)]
         values: usize,
     },
+    /// Known answers for given seeds, to compare other programs with this one. Takes no messages: no encryption tool.
+    #[command(after_help = KAT_EXAMPLES)]
+    Kat {
+        /// The requests: JSON, at most 16 MiB.
+        #[arg(long = "in", value_name = "FILE")]
+        input: PathBuf,
+        /// Where the answers go: a new file, or one to replace. Written whole or not at all.
+        #[arg(long = "out", value_name = "FILE")]
+        output: PathBuf,
+        /// Who computes: `tensorguard doctor` lists the backends. Without it, the best CPU engine.
+        #[arg(long, value_name = "NAME")]
+        backend: Option<String>,
+    },
 }
+
+const KAT_EXAMPLES: &str = "\
+Examples:
+  tensorguard kat --in requests.json --out answers.json
+  tensorguard kat --in requests.json --out answers.json --backend reference
+
+A requests file is tests/vectors/kat.json with the inputs alone: under any key a suite's n, primes, l, B, rho, a_seed, poly,
+and clients with a seed each. Answers that are already in it are computed anew.
+
+This is no encryption tool. It takes no messages: it encrypts one fixed rule, under seeds that everybody who has the file
+knows, and writes digests. To encrypt, use the library.";
 
 #[derive(Debug, Args)]
 struct Engine {
@@ -146,6 +171,14 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                 eprintln!("wrote {}", made.display());
             }
             comparison.verdict()
+        }
+        Some(Command::Kat { input, output, backend }) => {
+            let backend = backends::chosen(backend.as_deref(), 1)?;
+            for note in kat::run(input, output, backend.as_ref())? {
+                eprintln!("note: {note}");
+            }
+            eprintln!("wrote {}, computed by {}", output.display(), backend.name());
+            Ok(())
         }
     }
 }

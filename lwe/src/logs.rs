@@ -1,5 +1,5 @@
 //! What must outlive a process: which keys have encrypted, and which attempts were answered. A library has no files, so
-//! these are traits; the `tensorguard` command keeps them in files.
+//! these are traits; `tensorguard::logs` keeps them in files.
 
 use crate::agreement::Attempt;
 use crate::buckets::Drawn;

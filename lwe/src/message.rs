@@ -151,8 +151,8 @@ impl Agreement {
         backend: &dyn Backend,
     ) -> Result<Upload, SealError> {
         self.mark(&key, update, log)?;
-        let canary = self.canary(&key, backend)?;
-        self.upload(key, update, &canary, values, |first_poly, key, values, out| {
+        let canary = |key: &_, out: &mut _| self.canary_into(key, out, backend);
+        self.upload(key, update, canary, values, |first_poly, key, values, out| {
             let job =
                 EncryptJob { encoding: self.encoding(), a_seed: self.a_seed(), message_seed: &key.seed, first_poly };
             backend.encrypt(&job, values, out)
@@ -171,7 +171,8 @@ impl Agreement {
         let job =
             PadJob { ring: self.encoding().ring(), a_seed: self.a_seed(), message_seed: &key.seed, first_poly: 0 };
         backend.pad(&job, residues.expose_mut())?;
-        let canary = self.canary(&key, backend)?;
+        let mut canary = vec![0; self.canary_shape().packed_len()];
+        self.canary_into(&key, &mut canary, backend)?;
         Ok(Pads { key, residues, canary })
     }
 
@@ -190,7 +191,11 @@ impl Agreement {
         let Pads { key, mut residues, canary } = pads;
         self.mark(&key, update, log)?;
         let mut rest = residues.expose_mut().as_mut_slice();
-        self.upload(key, update, &canary, values, |_, _, values, out| {
+        let made_ahead = |_: &_, out: &mut [u8]| {
+            out.copy_from_slice(&canary);
+            Ok(())
+        };
+        self.upload(key, update, made_ahead, values, |_, _, values, out| {
             let pad;
             (pad, rest) = core::mem::take(&mut rest).split_at_mut(self.encoding().pad_len(values.len()));
             backend.seal(&SealJob { encoding: self.encoding() }, pad, values, out)
@@ -215,8 +220,7 @@ impl Agreement {
         }
     }
 
-    fn canary(&self, key: &MessageKey, backend: &dyn Backend) -> Result<Vec<u8>, Fault> {
-        let mut out = vec![0; self.canary_shape().packed_len()];
+    fn canary_into(&self, key: &MessageKey, out: &mut [u8], backend: &dyn Backend) -> Result<(), Fault> {
         let zeros = vec![0; CANARY_COEFFICIENTS * self.encoding().digits_per_coefficient()];
         let job = EncryptJob {
             encoding: self.encoding(),
@@ -224,15 +228,14 @@ impl Agreement {
             message_seed: &key.seed,
             first_poly: CANARY_POLY,
         };
-        backend.encrypt(&job, &zeros, &mut out)?;
-        Ok(out)
+        backend.encrypt(&job, &zeros, out)
     }
 
     fn upload(
         &self,
         key: MessageKey,
         update: UpdateId,
-        canary: &[u8],
+        canary: impl FnOnce(&MessageKey, &mut [u8]) -> Result<(), Fault>,
         values: &mut impl Values,
         mut seal: impl FnMut(u32, &MessageKey, &[u32], &mut [u8]) -> Result<(), Fault>,
     ) -> Result<Upload, SealError> {
@@ -244,7 +247,7 @@ impl Agreement {
         if let Some(sealed) = &key.envelope {
             envelope.copy_from_slice(sealed.bytes());
         }
-        canary_out.copy_from_slice(canary);
+        canary(&key, canary_out)?;
 
         let (encoding, layout) = (self.encoding(), self.layout());
         let per_poly = encoding.ring().n() * encoding.digits_per_coefficient();
@@ -271,6 +274,13 @@ impl Agreement {
             seal((index * polys) as u32, &key, block, out)?;
         }
         let (context, robot) = (*self.context(), key.robot);
-        Ok(Upload { bytes, context, robot, update, envelope: key.envelope, canary_len: canary.len() })
+        Ok(Upload {
+            bytes,
+            context,
+            robot,
+            update,
+            envelope: key.envelope,
+            canary_len: self.canary_shape().packed_len(),
+        })
     }
 }

@@ -2,12 +2,14 @@
 
 use crate::{Modulus, ModulusError, Shoup};
 use core::fmt;
+use core::iter::repeat_n;
+use std::sync::OnceLock;
 
 /// The tables of a negacyclic transform mod `X^n + 1`. Immutable, so one plan serves every thread.
 ///
 /// Entry `i >= 1` of the forward table is `psi^bitrev(i)`, of the inverse table `psi^-bitrev(i)`, with bits reversed over
 /// `log2 n` bits: a stage of `k` blocks reads entries `k..2k` in order.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Plan {
     modulus: Modulus,
     n: usize,
@@ -18,11 +20,22 @@ pub struct Plan {
     inverse: Table,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 struct Table {
     factors: Vec<u32>,
     quotients: Vec<u32>,
+    /// Made when first asked for: an engine asks for one block length.
+    blocks: [OnceLock<Vec<u32>>; 3],
 }
+
+/// A prime and a length decide all the rest.
+impl PartialEq for Plan {
+    fn eq(&self, other: &Self) -> bool {
+        (self.modulus, self.n) == (other.modulus, other.n)
+    }
+}
+
+impl Eq for Plan {}
 
 /// Why there is no transform of this size mod this prime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +152,32 @@ impl Plan {
     pub fn inverse_table(&self) -> (&[u32], &[u32]) {
         (&self.inverse.factors, &self.inverse.quotients)
     }
+
+    /// The forward table once more, for the last stages of an engine that takes four vectors of `words / 4` words at a
+    /// time: one record for each block of `words` words. First the one root of the stage that splits the block in two and
+    /// its quotient, then two roots and their quotients, then ten zeros. Then for each further stage, down to
+    /// neighbours, its roots and after them their quotients, each repeated so that both take `words / 2` words.
+    ///
+    /// # Panics
+    /// If `words` is none of 16, 32 and 64.
+    #[must_use]
+    pub fn forward_blocks(&self, words: usize) -> &[u32] {
+        self.forward.blocks(words)
+    }
+
+    /// The same for the inverse table.
+    ///
+    /// # Panics
+    /// If `words` is none of 16, 32 and 64.
+    #[must_use]
+    pub fn inverse_blocks(&self, words: usize) -> &[u32] {
+        self.inverse.blocks(words)
+    }
+}
+
+/// The length of a record of [`Plan::forward_blocks`].
+const fn record_words(words: usize) -> usize {
+    16 + words * (words.ilog2() as usize - 2)
 }
 
 impl Table {
@@ -152,7 +191,31 @@ impl Table {
             (factors[at], quotients[at]) = (shoup.factor, shoup.quotient);
             power = modulus.mul(power, root);
         }
-        Self { factors, quotients }
+        Self { factors, quotients, blocks: Default::default() }
+    }
+
+    fn blocks(&self, words: usize) -> &[u32] {
+        assert!(matches!(words, 16 | 32 | 64), "no engine works on blocks of {words} words");
+        self.blocks[words.ilog2() as usize - 4].get_or_init(|| {
+            let (count, lanes) = (self.factors.len() / words, words / 4);
+            let mut records = Vec::with_capacity(count * record_words(words));
+            for index in 0..count {
+                for k in [1, 2] {
+                    let roots = k * (count + index)..k * (count + index + 1);
+                    records.extend_from_slice(&self.factors[roots.clone()]);
+                    records.extend_from_slice(&self.quotients[roots]);
+                }
+                records.resize(records.len() + 10, 0);
+                for stage in 2..words.ilog2() {
+                    let (k, each) = (1 << stage, (2 * lanes) >> stage);
+                    let roots = k * (count + index)..k * (count + index + 1);
+                    for table in [&self.factors, &self.quotients] {
+                        records.extend(table[roots.clone()].iter().flat_map(|&root| repeat_n(root, each)));
+                    }
+                }
+            }
+            records
+        })
     }
 }
 

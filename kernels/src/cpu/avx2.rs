@@ -42,15 +42,38 @@ macro_rules! op {
     }};
 }
 
+#[inline(always)]
+fn indices(f: impl Fn(usize) -> usize) -> __m256i {
+    let words: [u32; 8] = core::array::from_fn(|i| f(i) as u32);
+    // SAFETY: 32 bytes of plain integers either way.
+    unsafe { core::mem::transmute(words) }
+}
+
+/// All ones where `f` says so.
+#[inline(always)]
+fn places(f: impl Fn(usize) -> bool) -> __m256i {
+    indices(|i| if f(i) { u32::MAX as usize } else { 0 })
+}
+
 /// The odd words, each also in the even place below.
 #[inline(always)]
 fn odd_words(_: Avx2, x: __m256i) -> __m256i {
     op!(_mm256_castps_si256(_mm256_movehdup_ps(_mm256_castsi256_ps(x))))
 }
 
+/// High halves of products: the odd ones' are in place, the even ones' move down by one. In the order written: left to
+/// itself the compiler ends long blocks with one chain of products that nothing runs beside.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn merge_high(simd: Avx2, even: __m256i, odd: __m256i) -> __m256i {
+    let mut high = _mm256_blend_epi32::<0b1010_1010>(odd_words(simd, even), odd);
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {} */", inout(ymm_reg) high, options(nomem, nostack, preserves_flags)) };
+    high
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
-    const REGISTERS: usize = 16;
     const PAIRS_OF_GROUPS: bool = true;
     type V = __m256i;
 
@@ -112,8 +135,7 @@ impl Simd for Avx2 {
     fn mul_high(self, a: __m256i, b: __m256i) -> __m256i {
         op!({
             let (even, odd) = (_mm256_mul_epu32(a, b), _mm256_mul_epu32(odd_words(self, a), odd_words(self, b)));
-            // The odd products' high halves are in place; the even ones' move down by one.
-            _mm256_blend_epi32::<0b1010_1010>(odd_words(self, even), odd)
+            merge_high(self, even, odd)
         })
     }
 
@@ -121,7 +143,7 @@ impl Simd for Avx2 {
     fn mul_high_paired(self, a: __m256i, b: __m256i) -> __m256i {
         op!({
             let (even, odd) = (_mm256_mul_epu32(a, b), _mm256_mul_epu32(odd_words(self, a), b));
-            _mm256_blend_epi32::<0b1010_1010>(odd_words(self, even), odd)
+            merge_high(self, even, odd)
         })
     }
 
@@ -143,6 +165,11 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn shift_left<const BY: u32>(self, a: __m256i) -> __m256i {
         op!(_mm256_sll_epi32(a, _mm_cvtsi32_si128(BY as i32)))
+    }
+
+    #[inline(always)]
+    fn shift_right(self, a: __m256i, by: u32) -> __m256i {
+        op!(_mm256_srl_epi32(a, _mm_cvtsi32_si128(by as i32)))
     }
 
     #[inline(always)]
@@ -196,25 +223,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn spread<const T: usize>(self, from: &[u32]) -> __m256i {
-        let from = &from[..8 / T];
-        // SAFETY: each arm reads `8 / T` words, which are there.
-        unsafe {
-            match T {
-                1 => _mm256_loadu_si256(from.as_ptr().cast()),
-                2 => {
-                    let words = _mm256_castsi128_si256(_mm_loadu_si128(from.as_ptr().cast()));
-                    _mm256_permutevar8x32_epi32(words, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3))
-                }
-                _ => {
-                    let words = _mm256_castsi128_si256(_mm_loadl_epi64(from.as_ptr().cast()));
-                    _mm256_permutevar8x32_epi32(words, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1))
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
     fn bytes(self, from: &[u32]) -> __m256i {
         let from = &from[..2];
         // SAFETY: eight bytes are there.
@@ -248,6 +256,60 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn every(self, from: &[u32], stride: usize, first: usize) -> __m256i {
+        let mut words = self.splat(0);
+        for (row, from) in from[..8 * stride].chunks_exact(8).enumerate() {
+            let (at, here) = (indices(|i| (first + i * stride) % 8), places(|i| (first + i * stride) / 8 == row));
+            words = op!(_mm256_blendv_epi8(words, _mm256_permutevar8x32_epi32(self.load(from), at), here));
+        }
+        words
+    }
+
+    #[inline(always)]
+    fn interleave<const STRIDE: usize>(self, planes: &[__m256i; STRIDE], to: &mut [u32]) {
+        for (row, to) in to[..8 * STRIDE].chunks_exact_mut(8).enumerate() {
+            let at = indices(|i| (8 * row + i) / STRIDE);
+            let mut words = self.splat(0);
+            for (place, &plane) in planes.iter().enumerate() {
+                let here = places(|i| (8 * row + i) % STRIDE == place);
+                words = op!(_mm256_blendv_epi8(words, _mm256_permutevar8x32_epi32(plane, at), here));
+            }
+            self.store(words, to);
+        }
+    }
+
+    #[inline(always)]
+    fn sub_wide(self, a: __m256i, b: __m256i) -> __m256i {
+        op!(_mm256_sub_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_left_wide(self, a: __m256i, by: u32) -> __m256i {
+        op!(_mm256_sll_epi64(a, _mm_cvtsi32_si128(by as i32)))
+    }
+
+    #[inline(always)]
+    fn add_if_above(self, base: __m256i, x: __m256i, bound: __m256i, addend: __m256i) -> __m256i {
+        op!(_mm256_add_epi64(base, _mm256_and_si256(_mm256_cmpgt_epi64(x, bound), addend)))
+    }
+
+    #[inline(always)]
+    fn zip_wide(self, a: __m256i, b: __m256i) -> (__m256i, __m256i) {
+        op!({
+            let (low, high) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+            (_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high))
+        })
+    }
+
+    #[inline(always)]
+    fn unzip_wide(self, a: __m256i, b: __m256i) -> (__m256i, __m256i) {
+        op!({
+            let (low, high) = (_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b));
+            (_mm256_unpacklo_epi64(low, high), _mm256_unpackhi_epi64(low, high))
+        })
+    }
+
+    #[inline(always)]
     fn add_wide(self, a: __m256i, b: __m256i) -> __m256i {
         op!(_mm256_add_epi64(a, b))
     }
@@ -270,13 +332,6 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn splat_wide(self, word: u64) -> __m256i {
         op!(_mm256_set1_epi64x(word as i64))
-    }
-
-    #[inline(always)]
-    fn widen(self, a: __m256i) -> (__m256i, __m256i) {
-        op!(
-            (_mm256_cvtepu32_epi64(_mm256_castsi256_si128(a)), _mm256_cvtepu32_epi64(_mm256_extracti128_si256::<1>(a)),)
-        )
     }
 
     #[inline(always)]

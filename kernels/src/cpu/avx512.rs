@@ -55,6 +55,11 @@ fn indices(f: impl Fn(usize) -> usize) -> __m512i {
     unsafe { core::mem::transmute(words) }
 }
 
+#[inline(always)]
+fn wide_indices(f: impl Fn(usize) -> usize) -> __m512i {
+    indices(|i| if i % 2 == 0 { f(i / 2) } else { 0 })
+}
+
 /// The odd words, each also in the even place below.
 #[inline(always)]
 fn odd_words(_: Avx512, x: __m512i) -> __m512i {
@@ -62,7 +67,8 @@ fn odd_words(_: Avx512, x: __m512i) -> __m512i {
 }
 
 /// High halves of products: the odd ones' are in place, the even ones' move down by one. Written with intrinsics, the
-/// compiler makes two shuffles of this one instruction.
+/// compiler makes two shuffles of this one instruction. Not `pure`, which keeps products in the order written: left to
+/// itself the compiler ends long blocks with one chain of products that nothing runs beside.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn merge_high(even: __m512i, mut odd: __m512i) -> __m512i {
@@ -73,7 +79,7 @@ fn merge_high(even: __m512i, mut odd: __m512i) -> __m512i {
             odd = inout(zmm_reg) odd,
             even = in(zmm_reg) even,
             places = in(kreg) 0x5555u16,
-            options(pure, nomem, nostack, preserves_flags),
+            options(nomem, nostack, preserves_flags),
         );
     }
     odd
@@ -149,9 +155,44 @@ fn ten_double_rounds([x, y]: &mut [[__m512i; 16]; 2]) {
     }
 }
 
+/// Low halves of u64 words, the odd places' moved up by one. Written with intrinsics, this too becomes two shuffles.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn merge_low(mut even: __m512i, odd: __m512i) -> __m512i {
+    // SAFETY: one instruction on registers, of the feature this function enables.
+    unsafe {
+        core::arch::asm!(
+            "vmovsldup {even}{{{places}}}, {odd}",
+            even = inout(zmm_reg) even,
+            odd = in(zmm_reg) odd,
+            places = in(kreg) 0xAAAAu16,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    even
+}
+
+/// Products of the low halves. Of the intrinsic, the compiler makes a product of 64 bits where it has seen one factor's
+/// high half cleared, and clears the other's: an instruction more, and one that takes three times as long on some.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn mul_words(a: __m512i, b: __m512i) -> __m512i {
+    let product;
+    // SAFETY: one instruction on registers, of the feature this function enables.
+    unsafe {
+        core::arch::asm!(
+            "vpmuludq {product}, {a}, {b}",
+            product = lateout(zmm_reg) product,
+            a = in(zmm_reg) a,
+            b = in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    product
+}
+
 impl Simd for Avx512 {
     const LANES: usize = 16;
-    const REGISTERS: usize = 32;
     const PAIRS_OF_GROUPS: bool = true;
     type V = __m512i;
 
@@ -233,6 +274,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn shift_right(self, a: __m512i, by: u32) -> __m512i {
+        op!(_mm512_srl_epi32(a, _mm_cvtsi32_si128(by as i32)))
+    }
+
+    #[inline(always)]
     fn ones(self, a: __m512i) -> __m512i {
         op!(_mm512_popcnt_epi32(a))
     }
@@ -269,29 +315,6 @@ impl Simd for Avx512 {
     fn unzip(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
         let (even, odd) = (indices(|i| 2 * i), indices(|i| 2 * i + 1));
         op!((_mm512_permutex2var_epi32(a, even, b), _mm512_permutex2var_epi32(a, odd, b)))
-    }
-
-    #[inline(always)]
-    fn spread<const T: usize>(self, from: &[u32]) -> __m512i {
-        let from = &from[..16 / T];
-        // SAFETY: each arm reads `16 / T` words, which are there.
-        unsafe {
-            match T {
-                1 => _mm512_loadu_si512(from.as_ptr().cast()),
-                2 => {
-                    let words = _mm512_castsi256_si512(_mm256_loadu_si256(from.as_ptr().cast()));
-                    _mm512_permutexvar_epi32(indices(|i| i / 2), words)
-                }
-                4 => {
-                    let words = _mm512_castsi128_si512(_mm_loadu_si128(from.as_ptr().cast()));
-                    _mm512_permutexvar_epi32(indices(|i| i / 4), words)
-                }
-                _ => {
-                    let words = _mm512_castsi128_si512(_mm_loadl_epi64(from.as_ptr().cast()));
-                    _mm512_permutexvar_epi32(indices(|i| i / T), words)
-                }
-            }
-        }
     }
 
     #[inline(always)]
@@ -340,11 +363,118 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn every(self, from: &[u32], stride: usize, first: usize) -> __m512i {
+        let mut words = self.splat(0);
+        // Two vectors at a time: the wanted words that lie in them.
+        for (pair, from) in from[..16 * stride].chunks(32).enumerate() {
+            let at = indices(|i| (first + i * stride).wrapping_sub(32 * pair));
+            let near = self.load(from);
+            let far = if from.len() == 32 { self.load(&from[16..]) } else { near };
+            op!({
+                let here = _mm512_cmplt_epu32_mask(at, _mm512_set1_epi32(32));
+                words = _mm512_mask_blend_epi32(here, words, _mm512_permutex2var_epi32(near, at, far));
+            });
+        }
+        words
+    }
+
+    #[inline(always)]
+    fn interleave<const STRIDE: usize>(self, planes: &[__m512i; STRIDE], to: &mut [u32]) {
+        for (row, to) in to[..16 * STRIDE].chunks_exact_mut(16).enumerate() {
+            let mut words = self.splat(0);
+            for (pair, planes) in planes.chunks(2).enumerate() {
+                let far = usize::from(planes.len() == 2);
+                let place = |i: usize| ((16 * row + i) % STRIDE).wrapping_sub(2 * pair);
+                let at = indices(|i| (16 * row + i) / STRIDE + 16 * (place(i) & 1));
+                let here = (0..16).fold(0, |mask, i| mask | u16::from(place(i) <= far) << i);
+                let found = op!(_mm512_permutex2var_epi32(planes[0], at, planes[far]));
+                words = op!(_mm512_mask_blend_epi32(here, words, found));
+            }
+            self.store(words, to);
+        }
+    }
+
+    #[inline(always)]
     fn double_rounds<const G: usize>(self, groups: &mut [[__m512i; 16]; G]) {
         match groups.as_mut_slice().try_into() {
             Ok(pair) => op!(ten_double_rounds(pair)),
             Err(_) => super::expand::double_rounds(self, groups),
         }
+    }
+
+    #[inline(always)]
+    fn sub_wide(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_sub_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn scale_wide(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_mullo_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_low_wide(self, a: __m512i, b: __m512i) -> __m512i {
+        op!(_mm512_mullo_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn shift_left_wide(self, a: __m512i, by: u32) -> __m512i {
+        op!(_mm512_sll_epi64(a, _mm_cvtsi32_si128(by as i32)))
+    }
+
+    #[inline(always)]
+    fn add_if_above(self, base: __m512i, x: __m512i, bound: __m512i, addend: __m512i) -> __m512i {
+        op!(_mm512_mask_add_epi64(base, _mm512_cmpgt_epi64_mask(x, bound), base, addend))
+    }
+
+    #[inline(always)]
+    fn join(self, even: __m512i, odd: __m512i) -> __m512i {
+        op!(merge_low(even, odd))
+    }
+
+    #[inline(always)]
+    fn join_high(self, even: __m512i, odd: __m512i) -> __m512i {
+        op!(merge_high(even, odd))
+    }
+
+    #[inline(always)]
+    fn zip_wide(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
+        let (low, high) = (wide_indices(|i| i / 2 + 8 * (i % 2)), wide_indices(|i| 4 + i / 2 + 8 * (i % 2)));
+        op!((_mm512_permutex2var_epi64(a, low, b), _mm512_permutex2var_epi64(a, high, b)))
+    }
+
+    #[inline(always)]
+    fn unzip_wide(self, a: __m512i, b: __m512i) -> (__m512i, __m512i) {
+        let (even, odd) = (wide_indices(|i| 2 * i), wide_indices(|i| 2 * i + 1));
+        op!((_mm512_permutex2var_epi64(a, even, b), _mm512_permutex2var_epi64(a, odd, b)))
+    }
+
+    #[inline(always)]
+    fn pack(self, words: &[u32], bits: &PackedEight, out: &mut [u8]) {
+        let (eights, rest) = words.as_chunks::<16>();
+        if bits.bytes < 8 {
+            return bits.pack(words, out);
+        }
+        let (out, last) = out.split_at_mut(eights.len() * bits.bytes);
+        let wanted = u64::MAX >> (64 - bits.bytes);
+        for (index, eight) in eights.iter().enumerate() {
+            let out = &mut out[index * bits.bytes..];
+            // SAFETY: a whole store where 64 bytes are there, of which the next one overwrites what is not its own, else a
+            // masked one of `bits.bytes` bytes, which are. The other loads read arrays of 64 bytes.
+            unsafe {
+                let shifted = _mm512_sllv_epi64(self.load(eight), _mm512_loadu_si512(bits.bit.as_ptr().cast()));
+                let first = _mm512_permutexvar_epi8(_mm512_loadu_si512(bits.first.as_ptr().cast()), shifted);
+                let second = _mm512_loadu_si512(bits.second.as_ptr().cast());
+                let second = _mm512_maskz_permutexvar_epi8(bits.begins, second, shifted);
+                let packed = _mm512_or_si512(first, second);
+                if out.len() >= 64 {
+                    _mm512_storeu_si512(out.as_mut_ptr().cast(), packed);
+                } else {
+                    _mm512_mask_storeu_epi8(out[..bits.bytes].as_mut_ptr().cast(), wanted, packed);
+                }
+            }
+        }
+        bits.pack(rest, last);
     }
 
     #[inline(always)]
@@ -354,7 +484,7 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn mul_wide(self, a: __m512i, b: __m512i) -> __m512i {
-        op!(_mm512_mul_epu32(a, b))
+        op!(mul_words(a, b))
     }
 
     #[inline(always)]
@@ -370,14 +500,6 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn splat_wide(self, word: u64) -> __m512i {
         op!(_mm512_set1_epi64(word as i64))
-    }
-
-    #[inline(always)]
-    fn widen(self, a: __m512i) -> (__m512i, __m512i) {
-        op!((
-            _mm512_cvtepu32_epi64(_mm512_castsi512_si256(a)),
-            _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64::<1>(a)),
-        ))
     }
 
     #[inline(always)]

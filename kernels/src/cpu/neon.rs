@@ -33,7 +33,6 @@ macro_rules! op {
 
 impl Simd for Neon {
     const LANES: usize = 4;
-    const REGISTERS: usize = 32;
     const PAIRS_OF_GROUPS: bool = false;
     type V = uint32x4_t;
 
@@ -126,6 +125,12 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn shift_right(self, a: uint32x4_t, by: u32) -> uint32x4_t {
+        // A negative count shifts right.
+        op!(vshlq_u32(a, vdupq_n_s32(-(by as i32))))
+    }
+
+    #[inline(always)]
     fn ones(self, a: uint32x4_t) -> uint32x4_t {
         op!(vpaddlq_u16(vpaddlq_u8(vcntq_u8(vreinterpretq_u8_u32(a)))))
     }
@@ -157,20 +162,6 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn spread<const T: usize>(self, from: &[u32]) -> uint32x4_t {
-        match T {
-            1 => self.load(from),
-            2 => {
-                let from = &from[..2];
-                // SAFETY: two words are there.
-                let words = unsafe { vld1_u32(from.as_ptr()) };
-                op!(vcombine_u32(vzip1_u32(words, words), vzip2_u32(words, words)))
-            }
-            _ => self.splat(from[0]),
-        }
-    }
-
-    #[inline(always)]
     fn bytes(self, from: &[u32]) -> uint32x4_t {
         let four = u64::from(from[0]);
         op!(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))))
@@ -188,6 +179,52 @@ impl Simd for Neon {
                 self.store(words, &mut to[16 * block + 4 * group..]);
             }
         }
+    }
+
+    #[inline(always)]
+    fn every(self, from: &[u32], stride: usize, first: usize) -> uint32x4_t {
+        let pair = |i: usize| u64::from(from[first + i * stride]) | u64::from(from[first + (i + 1) * stride]) << 32;
+        let (low, high) = (pair(0), pair(2));
+        op!(vcombine_u32(vcreate_u32(low), vcreate_u32(high)))
+    }
+
+    #[inline(always)]
+    fn interleave<const STRIDE: usize>(self, planes: &[uint32x4_t; STRIDE], to: &mut [u32]) {
+        for (place, &plane) in planes.iter().enumerate() {
+            let to = &mut to[..4 * STRIDE];
+            op!({
+                to[place] = vgetq_lane_u32::<0>(plane);
+                to[place + STRIDE] = vgetq_lane_u32::<1>(plane);
+                to[place + 2 * STRIDE] = vgetq_lane_u32::<2>(plane);
+                to[place + 3 * STRIDE] = vgetq_lane_u32::<3>(plane);
+            });
+        }
+    }
+
+    #[inline(always)]
+    fn sub_wide(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
+        op!(vreinterpretq_u32_u64(vsubq_u64(vreinterpretq_u64_u32(a), vreinterpretq_u64_u32(b))))
+    }
+
+    #[inline(always)]
+    fn shift_left_wide(self, a: uint32x4_t, by: u32) -> uint32x4_t {
+        op!(vreinterpretq_u32_u64(vshlq_u64(vreinterpretq_u64_u32(a), vdupq_n_s64(i64::from(by)))))
+    }
+
+    #[inline(always)]
+    fn add_if_above(self, base: uint32x4_t, x: uint32x4_t, bound: uint32x4_t, addend: uint32x4_t) -> uint32x4_t {
+        let above = op!(vcgtq_s64(vreinterpretq_s64_u32(x), vreinterpretq_s64_u32(bound)));
+        self.add_wide(base, self.and(op!(vreinterpretq_u32_u64(above)), addend))
+    }
+
+    #[inline(always)]
+    fn zip_wide(self, a: uint32x4_t, b: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
+        self.exchange::<2>(a, b)
+    }
+
+    #[inline(always)]
+    fn unzip_wide(self, a: uint32x4_t, b: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
+        self.exchange::<2>(a, b)
     }
 
     #[inline(always)]
@@ -217,11 +254,6 @@ impl Simd for Neon {
     #[inline(always)]
     fn splat_wide(self, word: u64) -> uint32x4_t {
         op!(vreinterpretq_u32_u64(vdupq_n_u64(word)))
-    }
-
-    #[inline(always)]
-    fn widen(self, a: uint32x4_t) -> (uint32x4_t, uint32x4_t) {
-        op!((vreinterpretq_u32_u64(vmovl_u32(vget_low_u32(a))), vreinterpretq_u32_u64(vmovl_high_u32(a))))
     }
 
     #[inline(always)]

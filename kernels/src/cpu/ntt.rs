@@ -1,17 +1,20 @@
-//! The transforms. Two stages per pass over the data while blocks are long; then four vectors at a time through all
-//! remaining stages in registers. Values between stages: forward `[0, 4p)`, inverse `[0, 2p)`.
+//! The transforms. Two or three stages per pass over the data while blocks are long; then four vectors at a time through
+//! all remaining stages in registers. Values between passes: forward `[0, 4p)`, inverse `[0, 2p)`.
 
 use super::simd::{Body, Simd};
+use super::tail::{PAIRS, forward_tails, inverse_tails, record};
 use ntt::Plan;
 
-/// Blocks up to this many words are finished before the next one is begun, so they stay in the first-level cache.
-const BLOCK: usize = 4096;
+/// Words as the caller gave them: any.
+pub(super) const ANY: usize = 1;
+/// Words in the range that a pass takes.
+const LAZY: usize = 0;
 
 /// A root of unity, or one per lane, with its quotient.
 #[derive(Clone, Copy)]
-struct Root<S: Simd> {
-    factor: S::V,
-    quotient: S::V,
+pub(super) struct Root<S: Simd> {
+    pub(super) factor: S::V,
+    pub(super) quotient: S::V,
 }
 
 impl<S: Simd> Root<S> {
@@ -24,48 +27,45 @@ impl<S: Simd> Root<S> {
 /// The prime and the tables, in vectors' terms.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a, S: Simd> {
-    simd: S,
+    pub(super) simd: S,
     p: S::V,
-    two_p: S::V,
+    pub(super) two_p: S::V,
     four_p: S::V,
+    minus_p: S::V,
+    pub(super) minus_two_p: S::V,
     /// Whether every word is below 8p, so that two subtractions tame it.
     large: bool,
     one: Root<S>,
     factors: &'a [u32],
     quotients: &'a [u32],
+    /// The same roots for the tails, a record for each four vectors.
+    blocks: &'a [u32],
 }
 
 impl<'a, S: Simd> Field<'a, S> {
     #[inline(always)]
-    fn new(simd: S, plan: &'a Plan, (factors, quotients): (&'a [u32], &'a [u32])) -> Self {
+    fn new(simd: S, plan: &'a Plan, (factors, quotients): (&'a [u32], &'a [u32]), blocks: &'a [u32]) -> Self {
         let p = plan.modulus().value();
         let one = Root { factor: simd.splat(1), quotient: simd.splat(plan.one().quotient) };
+        let [minus_p, minus_two_p] = [simd.splat(p.wrapping_neg()), simd.splat((2 * p).wrapping_neg())];
         let [p, two_p, four_p] = [simd.splat(p), simd.splat(2 * p), simd.splat(4 * p)];
-        Self { simd, p, two_p, four_p, large: plan.modulus().bits() == 30, one, factors, quotients }
+        let large = plan.modulus().bits() == 30;
+        Self { simd, p, two_p, four_p, minus_p, minus_two_p, large, one, factors, quotients, blocks }
     }
 
     #[inline(always)]
     pub(super) fn forward(simd: S, plan: &'a Plan) -> Self {
-        Self::new(simd, plan, plan.forward_table())
+        Self::new(simd, plan, plan.forward_table(), plan.forward_blocks(4 * S::LANES))
     }
 
     #[inline(always)]
     pub(super) fn inverse(simd: S, plan: &'a Plan) -> Self {
-        Self::new(simd, plan, plan.inverse_table())
+        Self::new(simd, plan, plan.inverse_table(), plan.inverse_blocks(4 * S::LANES))
     }
 
     #[inline(always)]
     fn root(&self, index: usize) -> Root<S> {
         Root { factor: self.simd.splat(self.factors[index]), quotient: self.simd.splat(self.quotients[index]) }
-    }
-
-    /// Roots from `index` on, each for `T` neighbouring lanes.
-    #[inline(always)]
-    fn roots<const T: usize>(&self, index: usize) -> Root<S> {
-        Root {
-            factor: self.simd.spread::<T>(&self.factors[index..]),
-            quotient: self.simd.spread::<T>(&self.quotients[index..]),
-        }
     }
 
     /// Any word times a root, the same for `T` neighbouring lanes: `[0, 2p)`.
@@ -84,9 +84,10 @@ impl<'a, S: Simd> Field<'a, S> {
         s.sub(s.mul_low(x, factor), s.mul_low(estimate, self.p))
     }
 
-    /// `[0, 2b)` to `[0, b)`: where x < b the difference wraps and is the larger one.
+    /// `[0, 2b)` to `[0, b)`: where x < b the difference wraps and is the larger one. With `-b` for the bound,
+    /// `[-b, b)` to `[0, b)`: where x is negative it is the larger one.
     #[inline(always)]
-    fn below(&self, x: S::V, bound: S::V) -> S::V {
+    pub(super) fn below(&self, x: S::V, bound: S::V) -> S::V {
         self.simd.min(x, self.simd.sub(x, bound))
     }
 
@@ -96,38 +97,65 @@ impl<'a, S: Simd> Field<'a, S> {
         self.below(x, self.p)
     }
 
-    /// `x + wy, x - wy`: x in `[0, 4p)`, any y; results in `[0, 4p)`.
+    /// `x + wy, x - wy`: any y, x in `[0, 4p)` if the bound is 2p, in `(-2p, 2p)` if it is -2p; results in `[0, 4p)`.
     #[inline(always)]
-    fn decimate(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
-        self.decimate_by::<{ usize::MAX }>(x, y, root)
+    pub(super) fn decimate(&self, x: S::V, y: S::V, root: Root<S>, bound: S::V) -> (S::V, S::V) {
+        self.decimate_by::<{ usize::MAX }>(x, y, root, bound)
     }
 
     /// [`Field::decimate`] with a root for each `T` neighbouring lanes.
     #[inline(always)]
-    fn decimate_by<const T: usize>(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
+    pub(super) fn decimate_by<const T: usize>(&self, x: S::V, y: S::V, root: Root<S>, bound: S::V) -> (S::V, S::V) {
         let s = self.simd;
-        let (u, v) = (self.below(x, self.two_p), self.mul::<T>(y, root));
+        let (u, v) = (self.below(x, bound), self.mul::<T>(y, root));
         (s.add(u, v), s.sub(s.add(u, self.two_p), v))
+    }
+
+    /// [`Field::decimate`], the difference in `(-2p, 2p)`: an operation less where the next stage only adds to it.
+    #[inline(always)]
+    pub(super) fn decimate_signed(&self, x: S::V, y: S::V, root: Root<S>, bound: S::V) -> (S::V, S::V) {
+        let s = self.simd;
+        let (u, v) = (self.below(x, bound), self.mul::<{ usize::MAX }>(y, root));
+        (s.add(u, v), s.sub(u, v))
+    }
+
+    /// [`Field::decimate`] with a root for each lane, x in `[0, 4p)`, results in `[0, p)`.
+    #[inline(always)]
+    pub(super) fn decimate_last(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
+        let s = self.simd;
+        let (u, v) = (self.canonical(self.below(x, self.two_p)), self.canonical(self.mul::<1>(y, root)));
+        (self.canonical(s.add(u, v)), self.below(s.sub(u, v), self.minus_p))
     }
 
     /// `x + y, w(x - y)`: both in `[0, 2p)`; results in `[0, 2p)`.
     #[inline(always)]
-    fn combine(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
+    pub(super) fn combine(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
         self.combine_by::<{ usize::MAX }>(x, y, root)
     }
 
     /// [`Field::combine`] with a root for each `T` neighbouring lanes.
     #[inline(always)]
-    fn combine_by<const T: usize>(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
+    pub(super) fn combine_by<const T: usize>(&self, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
         let s = self.simd;
         let difference = s.sub(s.add(x, self.two_p), y);
         (self.below(s.add(x, y), self.two_p), self.mul::<T>(difference, root))
     }
 
-    /// Any word to `[0, 2p)`.
+    /// Loads words to `[0, 4p)`. Words of a smaller prime have been through [`Field::tame`].
     #[inline(always)]
-    fn tame(&self, x: S::V) -> S::V {
-        if self.large { self.below(self.below(x, self.four_p), self.two_p) } else { self.mul::<2>(x, self.one) }
+    pub(super) fn load<const WORDS: usize>(&self, from: &[u32]) -> S::V {
+        let words = self.simd.load(from);
+        if WORDS == ANY { self.below(words, self.four_p) } else { words }
+    }
+
+    /// Words to `[0, 2p)` where a word may be 8p or more; larger primes need only a subtraction or two on the way in.
+    #[inline(always)]
+    fn tame(&self, words: &mut [u32]) {
+        if !self.large {
+            for chunk in words.chunks_exact_mut(S::LANES) {
+                self.simd.store(self.mul::<2>(self.simd.load(chunk), self.one), chunk);
+            }
+        }
     }
 }
 
@@ -162,98 +190,103 @@ impl Body for Inverse<'_> {
     fn run<S: Simd>(self, simd: S) {
         let field = Field::inverse(simd, self.plan);
         for poly in self.polys.chunks_exact_mut(self.plan.n()) {
-            for chunk in poly.chunks_exact_mut(S::LANES) {
-                simd.store(field.tame(simd.load(chunk)), chunk);
-            }
-            inverse(&field, self.plan, poly);
+            field.tame(poly);
+            inverse_from::<S, ANY>(&field, self.plan, poly);
         }
     }
 }
 
+/// How many of the remaining stages the next pass takes. From two stages on this never leaves a single one.
+fn depth(stages: u32) -> u32 {
+    if stages.is_multiple_of(3) { 3 } else { 2 }
+}
+
+/// Stages above the tails': at least two, as four vectors are at most 64 of at least 256 words.
+#[inline(always)]
+fn upper_stages<S: Simd>(n: usize) -> u32 {
+    (n / (4 * S::LANES)).ilog2()
+}
+
+/// Any words to `[0, p)`. Each block of the first pass is finished before the next: it stays in the first-level cache.
 #[inline(always)]
 pub(super) fn forward<S: Simd>(field: &Field<'_, S>, poly: &mut [u32]) {
-    // The first stage takes any words.
-    let mut block = poly.len();
-    let (low, high) = poly.split_at_mut(block / 2);
-    let root = field.root(1);
-    for (x, y) in low.chunks_exact_mut(S::LANES).zip(high.chunks_exact_mut(S::LANES)) {
-        let s = field.simd;
-        let (u, v) = field.decimate(field.tame(s.load(x)), s.load(y), root);
-        s.store(u, x);
-        s.store(v, y);
-    }
-    block /= 2;
-    let mut first = 2;
-    while block > BLOCK {
-        first = forward_pass(field, poly, &mut block, first, BLOCK);
-    }
-    for (index, part) in poly.chunks_exact_mut(block).enumerate() {
-        let (mut block, mut first) = (block, first + index);
-        while block > 4 * S::LANES {
-            first = forward_pass(field, part, &mut block, first, 4 * S::LANES);
-        }
-        if S::REGISTERS >= 32 {
-            for (index, quads) in part.chunks_exact_mut(8 * S::LANES).enumerate() {
-                forward_tail::<S, 4>(field, quads, first + 2 * index);
+    let n = poly.len();
+    field.tame(&mut poly[..n / 2]);
+    let stages = upper_stages::<S>(n);
+    let taken = depth(stages);
+    forward_pass::<S, ANY>(field, poly, 1, taken);
+    // Small polynomials have no passes left, and blocks shorter than what a tail takes.
+    let part = (n >> taken).max(2 * PAIRS * S::LANES);
+    let parts = poly.chunks_exact_mut(part).zip(field.blocks.chunks_exact(part / (4 * S::LANES) * record::<S>()));
+    for (index, (part, records)) in parts.enumerate() {
+        let (mut block, mut first, mut stages) = (n >> taken, (1 << taken) + index, stages - taken);
+        while stages > 0 {
+            let taken = depth(stages);
+            for (index, chunk) in part.chunks_exact_mut(block).enumerate() {
+                forward_pass::<S, LAZY>(field, chunk, first + index, taken);
             }
-        } else {
-            for (index, quad) in part.chunks_exact_mut(4 * S::LANES).enumerate() {
-                forward_tail::<S, 2>(field, quad, first + index);
-            }
+            (block, first, stages) = (block >> taken, first << taken, stages - taken);
         }
+        forward_tails(field, part, records);
     }
 }
 
-/// One pass: two stages, or one where only one is left above `floor`. `first` is the table index of the first block's
-/// root at this level; returns that of the level reached.
+/// One pass over one block, `index` being its root's place in the table.
 #[inline(always)]
-fn forward_pass<S: Simd>(
-    field: &Field<'_, S>,
-    data: &mut [u32],
-    block: &mut usize,
-    first: usize,
-    floor: usize,
-) -> usize {
-    if *block >= 4 * floor {
-        for (index, chunk) in data.chunks_exact_mut(*block).enumerate() {
-            forward_two(field, chunk, first + index);
-        }
-        *block /= 4;
-        4 * first
+fn forward_pass<S: Simd, const WORDS: usize>(field: &Field<'_, S>, block: &mut [u32], index: usize, stages: u32) {
+    if stages == 3 {
+        forward_three::<S, WORDS>(field, block, index);
     } else {
-        for (index, chunk) in data.chunks_exact_mut(*block).enumerate() {
-            forward_one(field, chunk, first + index);
-        }
-        *block /= 2;
-        2 * first
+        forward_two::<S, WORDS>(field, block, index);
     }
 }
 
 #[inline(always)]
-fn forward_one<S: Simd>(field: &Field<'_, S>, block: &mut [u32], index: usize) {
+fn forward_two<S: Simd, const WORDS: usize>(field: &Field<'_, S>, block: &mut [u32], index: usize) {
     let s = field.simd;
-    let root = field.root(index);
-    let (low, high) = block.split_at_mut(block.len() / 2);
-    for (x, y) in low.chunks_exact_mut(S::LANES).zip(high.chunks_exact_mut(S::LANES)) {
-        let (u, v) = field.decimate(s.load(x), s.load(y), root);
-        s.store(u, x);
-        s.store(v, y);
-    }
-}
-
-#[inline(always)]
-fn forward_two<S: Simd>(field: &Field<'_, S>, block: &mut [u32], index: usize) {
-    let s = field.simd;
+    let (near, far) = (field.two_p, field.minus_two_p);
     let (outer, left, right) = (field.root(index), field.root(2 * index), field.root(2 * index + 1));
     for [a, b, c, d] in quarters::<S>(block) {
-        let (x0, x2) = field.decimate(s.load(a), s.load(c), outer);
-        let (x1, x3) = field.decimate(s.load(b), s.load(d), outer);
-        let (x0, x1) = field.decimate(x0, x1, left);
-        let (x2, x3) = field.decimate(x2, x3, right);
+        let (x0, x2) = field.decimate_signed(field.load::<WORDS>(a), s.load(c), outer, near);
+        let (x1, x3) = field.decimate(field.load::<WORDS>(b), s.load(d), outer, near);
+        let (x0, x1) = field.decimate(x0, x1, left, near);
+        let (x2, x3) = field.decimate(x2, x3, right, far);
         s.store(x0, a);
         s.store(x1, b);
         s.store(x2, c);
         s.store(x3, d);
+    }
+}
+
+#[inline(always)]
+fn forward_three<S: Simd, const WORDS: usize>(field: &Field<'_, S>, block: &mut [u32], index: usize) {
+    let s = field.simd;
+    let (near, far) = (field.two_p, field.minus_two_p);
+    let (outer, left, right) = (field.root(index), field.root(2 * index), field.root(2 * index + 1));
+    let (first, second) = (field.root(4 * index), field.root(4 * index + 1));
+    let (third, fourth) = (field.root(4 * index + 2), field.root(4 * index + 3));
+    let (low, high) = block.split_at_mut(block.len() / 2);
+    for ([a, b, c, d], [e, f, g, h]) in quarters::<S>(low).zip(quarters::<S>(high)) {
+        let (x0, x4) = field.decimate_signed(field.load::<WORDS>(a), s.load(e), outer, near);
+        let (x1, x5) = field.decimate_signed(field.load::<WORDS>(b), s.load(f), outer, near);
+        let (x2, x6) = field.decimate(field.load::<WORDS>(c), s.load(g), outer, near);
+        let (x3, x7) = field.decimate(field.load::<WORDS>(d), s.load(h), outer, near);
+        let (x0, x2) = field.decimate_signed(x0, x2, left, near);
+        let (x1, x3) = field.decimate(x1, x3, left, near);
+        let (x4, x6) = field.decimate_signed(x4, x6, right, far);
+        let (x5, x7) = field.decimate(x5, x7, right, far);
+        let (x0, x1) = field.decimate(x0, x1, first, near);
+        let (x2, x3) = field.decimate(x2, x3, second, far);
+        let (x4, x5) = field.decimate(x4, x5, third, near);
+        let (x6, x7) = field.decimate(x6, x7, fourth, far);
+        s.store(x0, a);
+        s.store(x1, b);
+        s.store(x2, c);
+        s.store(x3, d);
+        s.store(x4, e);
+        s.store(x5, f);
+        s.store(x6, g);
+        s.store(x7, h);
     }
 }
 
@@ -268,123 +301,93 @@ fn quarters<S: Simd>(block: &mut [u32]) -> impl Iterator<Item = [&mut [u32]; 4]>
     low.zip(high).map(|((a, b), (c, d))| [a, b, c, d])
 }
 
-/// The stages from `2 * LANES` words apart down to neighbours, and the final reduction, in registers. All vectors go
-/// through a stage before any goes on: a stage's long chain of products hides behind the others'.
-#[inline(always)]
-fn forward_tail<S: Simd, const PAIRS: usize>(field: &Field<'_, S>, data: &mut [u32], index: usize) {
-    let s = field.simd;
-    let mut x = [s.splat(0); PAIRS];
-    let mut y = [s.splat(0); PAIRS];
-    for (quad, words) in data.chunks_exact(4 * S::LANES).enumerate() {
-        let (i, j) = (2 * quad, 2 * quad + 1);
-        let root = field.root(index + quad);
-        (x[i], x[j]) = field.decimate(s.load(words), s.load(&words[2 * S::LANES..]), root);
-        (y[i], y[j]) = field.decimate(s.load(&words[S::LANES..]), s.load(&words[3 * S::LANES..]), root);
-    }
-    let first = 2 * index;
-    for i in 0..PAIRS {
-        (x[i], y[i]) = field.decimate(x[i], y[i], field.root(first + i));
-    }
-    if S::LANES >= 16 {
-        forward_step::<S, PAIRS, 8>(field, &mut x, &mut y, first);
-    }
-    if S::LANES >= 8 {
-        forward_step::<S, PAIRS, 4>(field, &mut x, &mut y, first);
-    }
-    forward_step::<S, PAIRS, 2>(field, &mut x, &mut y, first);
-    forward_step::<S, PAIRS, 1>(field, &mut x, &mut y, first);
-    for (i, words) in data.chunks_exact_mut(2 * S::LANES).enumerate() {
-        let (x, y) = (field.below(x[i], field.two_p), field.below(y[i], field.two_p));
-        let (x, y) = s.zip(field.canonical(x), field.canonical(y));
-        s.store(x, words);
-        s.store(y, &mut words[S::LANES..]);
-    }
-}
-
-/// The stage of neighbours `T` words apart: after the exchange lane l belongs to block `l / T`.
-#[inline(always)]
-fn forward_step<S: Simd, const PAIRS: usize, const T: usize>(
-    field: &Field<'_, S>,
-    x: &mut [S::V; PAIRS],
-    y: &mut [S::V; PAIRS],
-    first: usize,
-) {
-    for i in 0..PAIRS {
-        let root = field.roots::<T>((first + i) * (S::LANES / T));
-        let (a, b) = field.simd.exchange::<T>(x[i], y[i]);
-        (x[i], y[i]) = field.decimate_by::<T>(a, b, root);
-    }
-}
-
 /// In place, words in `[0, 2p)` to `[0, p)`.
 #[inline(always)]
 pub(super) fn inverse<S: Simd>(field: &Field<'_, S>, plan: &Plan, poly: &mut [u32]) {
-    let part = poly.len().min(BLOCK);
-    let parts = poly.len() / part;
-    let top = poly.len() / 2;
-    for (index, data) in poly.chunks_exact_mut(part).enumerate() {
-        let quads = part / (4 * S::LANES);
-        let root = parts + index;
-        if S::REGISTERS >= 32 {
-            for (index, eight) in data.chunks_exact_mut(8 * S::LANES).enumerate() {
-                inverse_tail::<S, 4>(field, eight, root * quads + 2 * index);
-            }
-        } else {
-            for (index, quad) in data.chunks_exact_mut(4 * S::LANES).enumerate() {
-                inverse_tail::<S, 2>(field, quad, root * quads + index);
-            }
-        }
+    inverse_from::<S, LAZY>(field, plan, poly);
+}
+
+#[inline(always)]
+fn inverse_from<S: Simd, const WORDS: usize>(field: &Field<'_, S>, plan: &Plan, poly: &mut [u32]) {
+    let n = poly.len();
+    let stages = upper_stages::<S>(n);
+    let last = depth(stages);
+    let part = (n >> last).max(2 * PAIRS * S::LANES);
+    let parts = poly.chunks_exact_mut(part).zip(field.blocks.chunks_exact(part / (4 * S::LANES) * record::<S>()));
+    for (index, (part, records)) in parts.enumerate() {
+        let mut stages = stages - last;
+        let mut first = ((1 << last) + index) << stages;
+        inverse_tails::<S, WORDS>(field, part, records);
         let mut block = 4 * S::LANES;
-        while block < part.min(top) {
-            inverse_pass(field, data, &mut block, root, part.min(top));
+        while stages > 0 {
+            let taken = depth(stages);
+            (block, first, stages) = (block << taken, first >> taken, stages - taken);
+            for (index, chunk) in part.chunks_exact_mut(block).enumerate() {
+                if taken == 3 {
+                    inverse_three(field, chunk, first + index, &Joined);
+                } else {
+                    inverse_two(field, chunk, first + index, &Joined);
+                }
+            }
         }
     }
-    let mut block = part;
-    while block < top {
-        inverse_pass(field, poly, &mut block, 1, top);
-    }
-    inverse_last(field, plan, poly);
-}
-
-/// One pass: blocks of `block` words joined by fours, or by twos where only one stage is left below `ceiling`.
-#[inline(always)]
-fn inverse_pass<S: Simd>(field: &Field<'_, S>, data: &mut [u32], block: &mut usize, root: usize, ceiling: usize) {
-    if 4 * *block <= ceiling {
-        *block *= 4;
-        let first = root * (data.len() / *block);
-        for (index, chunk) in data.chunks_exact_mut(*block).enumerate() {
-            inverse_two(field, chunk, first + index);
-        }
+    let finished = Finished::new(field, plan);
+    if last == 3 {
+        inverse_three(field, poly, 1, &finished);
     } else {
-        *block *= 2;
-        let first = root * (data.len() / *block);
-        for (index, chunk) in data.chunks_exact_mut(*block).enumerate() {
-            inverse_one(field, chunk, first + index);
-        }
+        inverse_two(field, poly, 1, &finished);
+    }
+}
+
+/// How a pass's outermost stage ends.
+trait Ending<S: Simd> {
+    fn combine(&self, field: &Field<'_, S>, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V);
+}
+
+/// In `[0, 2p)`, for the next pass.
+struct Joined;
+
+impl<S: Simd> Ending<S> for Joined {
+    #[inline(always)]
+    fn combine(&self, field: &Field<'_, S>, x: S::V, y: S::V, root: Root<S>) -> (S::V, S::V) {
+        field.combine(x, y, root)
+    }
+}
+
+/// The last stage, in `[0, p)`, with `n^-1` folded into both of its factors.
+struct Finished<S: Simd> {
+    scale: Root<S>,
+    turned: Root<S>,
+}
+
+impl<S: Simd> Finished<S> {
+    #[inline(always)]
+    fn new(field: &Field<'_, S>, plan: &Plan) -> Self {
+        let scale = plan.n_inverse();
+        let turned = ntt::Shoup::new(plan.modulus(), plan.modulus().mul(scale.factor, field.factors[1]));
+        Self { scale: Root::splat(field.simd, scale), turned: Root::splat(field.simd, turned) }
+    }
+}
+
+impl<S: Simd> Ending<S> for Finished<S> {
+    #[inline(always)]
+    fn combine(&self, field: &Field<'_, S>, x: S::V, y: S::V, _: Root<S>) -> (S::V, S::V) {
+        let s = field.simd;
+        let difference = s.sub(s.add(x, field.two_p), y);
+        let (x, y) = (field.mul::<2>(s.add(x, y), self.scale), field.mul::<2>(difference, self.turned));
+        (field.canonical(x), field.canonical(y))
     }
 }
 
 #[inline(always)]
-fn inverse_one<S: Simd>(field: &Field<'_, S>, block: &mut [u32], index: usize) {
-    let s = field.simd;
-    let root = field.root(index);
-    let (low, high) = block.split_at_mut(block.len() / 2);
-    for (x, y) in low.chunks_exact_mut(S::LANES).zip(high.chunks_exact_mut(S::LANES)) {
-        let (u, v) = field.combine(s.load(x), s.load(y), root);
-        s.store(u, x);
-        s.store(v, y);
-    }
-}
-
-#[inline(always)]
-fn inverse_two<S: Simd>(field: &Field<'_, S>, block: &mut [u32], index: usize) {
+fn inverse_two<S: Simd>(field: &Field<'_, S>, block: &mut [u32], index: usize, ending: &impl Ending<S>) {
     let s = field.simd;
     let (outer, left, right) = (field.root(index), field.root(2 * index), field.root(2 * index + 1));
     for [a, b, c, d] in quarters::<S>(block) {
         let (x0, x1) = field.combine(s.load(a), s.load(b), left);
         let (x2, x3) = field.combine(s.load(c), s.load(d), right);
-        let (x0, x2) = field.combine(x0, x2, outer);
-        let (x1, x3) = field.combine(x1, x3, outer);
+        let (x0, x2) = ending.combine(field, x0, x2, outer);
+        let (x1, x3) = ending.combine(field, x1, x3, outer);
         s.store(x0, a);
         s.store(x1, b);
         s.store(x2, c);
@@ -392,64 +395,33 @@ fn inverse_two<S: Simd>(field: &Field<'_, S>, block: &mut [u32], index: usize) {
     }
 }
 
-/// The last stage, with `n^-1` folded into both of its factors.
 #[inline(always)]
-fn inverse_last<S: Simd>(field: &Field<'_, S>, plan: &Plan, poly: &mut [u32]) {
+fn inverse_three<S: Simd>(field: &Field<'_, S>, block: &mut [u32], index: usize, ending: &impl Ending<S>) {
     let s = field.simd;
-    let scale = plan.n_inverse();
-    let turned = ntt::Shoup::new(plan.modulus(), plan.modulus().mul(scale.factor, field.factors[1]));
-    let (scale, turned) = (Root::<S>::splat(s, scale), Root::<S>::splat(s, turned));
-    let (low, high) = poly.split_at_mut(poly.len() / 2);
-    for (a, b) in low.chunks_exact_mut(S::LANES).zip(high.chunks_exact_mut(S::LANES)) {
-        let (x, y) = (s.load(a), s.load(b));
-        let difference = s.sub(s.add(x, field.two_p), y);
-        s.store(field.canonical(field.mul::<2>(s.add(x, y), scale)), a);
-        s.store(field.canonical(field.mul::<2>(difference, turned)), b);
-    }
-}
-
-#[inline(always)]
-fn inverse_tail<S: Simd, const PAIRS: usize>(field: &Field<'_, S>, data: &mut [u32], index: usize) {
-    let s = field.simd;
-    let first = 2 * index;
-    let mut x = [s.splat(0); PAIRS];
-    let mut y = [s.splat(0); PAIRS];
-    for (i, words) in data.chunks_exact(2 * S::LANES).enumerate() {
-        (x[i], y[i]) = s.unzip(s.load(words), s.load(&words[S::LANES..]));
-    }
-    inverse_step::<S, PAIRS, 1>(field, &mut x, &mut y, first);
-    inverse_step::<S, PAIRS, 2>(field, &mut x, &mut y, first);
-    if S::LANES >= 8 {
-        inverse_step::<S, PAIRS, 4>(field, &mut x, &mut y, first);
-    }
-    if S::LANES >= 16 {
-        inverse_step::<S, PAIRS, 8>(field, &mut x, &mut y, first);
-    }
-    for i in 0..PAIRS {
-        (x[i], y[i]) = field.combine(x[i], y[i], field.root(first + i));
-    }
-    for (quad, words) in data.chunks_exact_mut(4 * S::LANES).enumerate() {
-        let (i, j) = (2 * quad, 2 * quad + 1);
-        let root = field.root(index + quad);
-        let (a, c) = field.combine(x[i], x[j], root);
-        let (b, d) = field.combine(y[i], y[j], root);
-        s.store(a, words);
-        s.store(b, &mut words[S::LANES..]);
-        s.store(c, &mut words[2 * S::LANES..]);
-        s.store(d, &mut words[3 * S::LANES..]);
-    }
-}
-
-#[inline(always)]
-fn inverse_step<S: Simd, const PAIRS: usize, const T: usize>(
-    field: &Field<'_, S>,
-    x: &mut [S::V; PAIRS],
-    y: &mut [S::V; PAIRS],
-    first: usize,
-) {
-    for i in 0..PAIRS {
-        let root = field.roots::<T>((first + i) * (S::LANES / T));
-        let (a, b) = field.combine_by::<T>(x[i], y[i], root);
-        (x[i], y[i]) = field.simd.exchange::<T>(a, b);
+    let (outer, left, right) = (field.root(index), field.root(2 * index), field.root(2 * index + 1));
+    let (first, second) = (field.root(4 * index), field.root(4 * index + 1));
+    let (third, fourth) = (field.root(4 * index + 2), field.root(4 * index + 3));
+    let (low, high) = block.split_at_mut(block.len() / 2);
+    for ([a, b, c, d], [e, f, g, h]) in quarters::<S>(low).zip(quarters::<S>(high)) {
+        let (x0, x1) = field.combine(s.load(a), s.load(b), first);
+        let (x2, x3) = field.combine(s.load(c), s.load(d), second);
+        let (x4, x5) = field.combine(s.load(e), s.load(f), third);
+        let (x6, x7) = field.combine(s.load(g), s.load(h), fourth);
+        let (x0, x2) = field.combine(x0, x2, left);
+        let (x1, x3) = field.combine(x1, x3, left);
+        let (x4, x6) = field.combine(x4, x6, right);
+        let (x5, x7) = field.combine(x5, x7, right);
+        let (x0, x4) = ending.combine(field, x0, x4, outer);
+        let (x1, x5) = ending.combine(field, x1, x5, outer);
+        let (x2, x6) = ending.combine(field, x2, x6, outer);
+        let (x3, x7) = ending.combine(field, x3, x7, outer);
+        s.store(x0, a);
+        s.store(x1, b);
+        s.store(x2, c);
+        s.store(x3, d);
+        s.store(x4, e);
+        s.store(x5, f);
+        s.store(x6, g);
+        s.store(x7, h);
     }
 }

@@ -33,7 +33,6 @@ fn from_wide(f: impl Fn(usize) -> u64) -> Words {
 
 impl Simd for Portable {
     const LANES: usize = LANES;
-    const REGISTERS: usize = 16;
     const PAIRS_OF_GROUPS: bool = false;
     type V = Words;
 
@@ -112,6 +111,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn shift_right(self, a: Words, by: u32) -> Words {
+        a.map(|a| a >> by)
+    }
+
+    #[inline(always)]
     fn ones(self, a: Words) -> Words {
         a.map(crate::expand::ones)
     }
@@ -141,11 +145,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn spread<const T: usize>(self, from: &[u32]) -> Words {
-        core::array::from_fn(|i| from[i / T])
-    }
-
-    #[inline(always)]
     fn bytes(self, from: &[u32]) -> Words {
         core::array::from_fn(|i| from[i / 4] >> (8 * (i % 4)) & 0xFF)
     }
@@ -157,6 +156,49 @@ impl Simd for Portable {
                 *to = words[block];
             }
         }
+    }
+
+    #[inline(always)]
+    fn every(self, from: &[u32], stride: usize, first: usize) -> Words {
+        core::array::from_fn(|i| from[first + i * stride])
+    }
+
+    #[inline(always)]
+    fn interleave<const STRIDE: usize>(self, planes: &[Words; STRIDE], to: &mut [u32]) {
+        for (i, to) in to[..LANES * STRIDE].iter_mut().enumerate() {
+            *to = planes[i % STRIDE][i / STRIDE];
+        }
+    }
+
+    #[inline(always)]
+    fn sub_wide(self, a: Words, b: Words) -> Words {
+        from_wide(|i| wide(a, i).wrapping_sub(wide(b, i)))
+    }
+
+    #[inline(always)]
+    fn shift_left_wide(self, a: Words, by: u32) -> Words {
+        from_wide(|i| wide(a, i) << by)
+    }
+
+    #[inline(always)]
+    fn add_if_above(self, base: Words, x: Words, bound: Words, addend: Words) -> Words {
+        // By the sign's mask, as in `min`.
+        from_wide(|i| {
+            let above = (wide(bound, i).wrapping_sub(wide(x, i)) as i64 >> 63) as u64;
+            wide(base, i).wrapping_add(wide(addend, i) & above)
+        })
+    }
+
+    #[inline(always)]
+    fn zip_wide(self, a: Words, b: Words) -> (Words, Words) {
+        let at = |i: usize| if i.is_multiple_of(2) { wide(a, i / 2) } else { wide(b, i / 2) };
+        (from_wide(at), from_wide(|i| at(i + LANES / 2)))
+    }
+
+    #[inline(always)]
+    fn unzip_wide(self, a: Words, b: Words) -> (Words, Words) {
+        let at = |i: usize| if i < LANES / 2 { wide(a, i) } else { wide(b, i - LANES / 2) };
+        (from_wide(|i| at(2 * i)), from_wide(|i| at(2 * i + 1)))
     }
 
     #[inline(always)]
@@ -182,11 +224,6 @@ impl Simd for Portable {
     #[inline(always)]
     fn splat_wide(self, word: u64) -> Words {
         from_wide(|_| word)
-    }
-
-    #[inline(always)]
-    fn widen(self, a: Words) -> (Words, Words) {
-        (from_wide(|i| a[i].into()), from_wide(|i| a[i + LANES / 2].into()))
     }
 
     #[inline(always)]

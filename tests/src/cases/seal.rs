@@ -1,7 +1,7 @@
 use super::{hostile_lengths, same};
 use crate::{Rand, encoding, rings};
 use kernels::reference::Reference;
-use kernels::{Backend, Encoding, SealJob};
+use kernels::{Backend, Encoding, Ring, SealJob};
 
 fn check(backend: &dyn Backend, encoding: &Encoding, digits: &[u32]) {
     let job = SealJob { encoding };
@@ -47,5 +47,18 @@ pub fn every_wire_width(backend: &dyn Backend) {
     for bits in 3..=57 {
         let encoding = encoding(256, &[1_073_479_681, 1_071_513_601], bits, 2, 1);
         check(backend, &encoding, &Rand::new(bits.into()).words(256 + 77));
+    }
+}
+
+pub fn every_number_of_digits(backend: &dyn Backend) {
+    for (primes, bits) in [(&[1_073_479_681, 1_071_513_601][..], 57), (&[1_073_479_681], 29), (&[7681], 12)] {
+        for digits in 1..=11 {
+            let ring = Ring::new(256, primes).expect("a test's ring is valid");
+            let Ok(encoding) = Encoding::new(ring, bits, 2, digits) else { continue };
+            for len in [0, 1, 256 * digits as usize - 1, (512 + 37) * digits as usize + 1] {
+                check(backend, &encoding, &Rand::new(digits.into()).words(len));
+            }
+            check(backend, &encoding, &vec![u32::MAX; 256 * digits as usize]);
+        }
     }
 }

@@ -262,7 +262,7 @@ fn buckets_are_drawn_once_and_only_they_are_opened() {
     let round = Round::new(&fleet.terms(20, 40)).unwrap();
     let (uploads, _) = fleet.uploads(&round, 40);
     let (manifests, attempt) = (verified(&uploads), round.agreement().attempt());
-    let mut draw = |fleet: &mut Fleet, manifests: &[VerifiedManifest]| {
+    let draw = |fleet: &mut Fleet, manifests: &[VerifiedManifest]| {
         draw_buckets(attempt, manifests, 0, Policy::default(), &mut fleet.answers, &mut fleet.rng)
     };
     let buckets = draw(&mut fleet, &manifests).unwrap();
