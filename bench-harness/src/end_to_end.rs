@@ -21,7 +21,7 @@ pub const LENGTHS: [usize; 2] = [2500, 2_500_000];
 /// Our sample's least length.
 const SAMPLE_NS: u64 = 3_000_000;
 /// What a row may take, about.
-const ROW_NS: u64 = 20_000_000_000;
+const ROW_NS: u64 = 8_000_000_000;
 const LEAST_PAIRS: usize = 7;
 
 /// Software that adds up updates nobody should read.

@@ -229,6 +229,9 @@ class Round:
 
 
 def main():
+    # TenSEAL prints remarks to standard output, where only answers belong.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     peer, current = {"tenseal": Tenseal, "seal": Seal}[sys.argv[1]](), None
     for line in sys.stdin:
         try:
@@ -241,7 +244,7 @@ def main():
             answer = {"cpu_ns": spent, **current.facts}
         except Exception as error:  # The caller is told, whatever it was.
             answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
