@@ -146,8 +146,8 @@ impl Grid {
     /// The mean of the values behind an opened sum.
     #[must_use]
     pub fn mean(&self, opened: &Opened) -> Vec<f32> {
-        let messages = opened.weights.messages as f64;
-        let (offset, factor) = (f64::from(self.zero) * messages, self.step() / messages);
+        let weight = opened.weights.sum as f64;
+        let (offset, factor) = (f64::from(self.zero) * weight, self.step() / weight);
         match opened.split {
             None => {
                 let mut out = vec![0.0; opened.digits.len()];

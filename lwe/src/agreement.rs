@@ -3,7 +3,8 @@
 use crate::context::{Context, ContextFields};
 use crate::hash::hash_fields;
 use crate::keys::ENVELOPE_LEN;
-use crate::ledger::{Budget, Layout, Ledger, smallest};
+use crate::ledger::{Ledger, Weights};
+use crate::suite::{Suite, Words};
 use crate::{Params, wire};
 use core::fmt;
 use kernels::{Encoding, Shape};
@@ -27,9 +28,9 @@ pub enum KeyModel {
 
 /// What an [`Agreement`] is made from.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms<'a> {
+pub struct Terms<'a, P = Params> {
     /// The suite.
-    pub params: &'a Params,
+    pub params: &'a P,
     /// Which fleet.
     pub fleet: &'a [u8],
     /// Hash of the base weights, the training configuration and the quantizer.
@@ -59,11 +60,11 @@ pub struct Attempt {
     pub number: u32,
 }
 
-/// What all parties of one sum agree on.
+/// What all parties of one sum agree on: under a ring suite, or under a [dense](crate::DenseAgreement) one.
 #[derive(Clone, Debug)]
-pub struct Agreement {
-    params: Params,
-    layout: Layout,
+pub struct Agreement<P: Suite = Params> {
+    params: P,
+    words: Words<P::Layout>,
     ledger: Ledger,
     value_bits: u32,
     length: usize,
@@ -78,9 +79,11 @@ pub struct Agreement {
 pub enum AgreementError {
     /// No values, or more than the polynomials a message may have.
     Length(usize),
+    /// More values than a dense suite is for.
+    DenseLength(usize),
     /// Not 1 to 24 bits.
     ValueBits(u32),
-    /// Nobody, or more than 10,000.
+    /// Nobody, or more than 10,000, each counted as often as the factor says.
     Planned(u64),
     /// The suite has no room for so many values of so many bits.
     NoRoom {
@@ -90,6 +93,12 @@ pub enum AgreementError {
         value_bits: u32,
         /// Messages to be added.
         planned: u64,
+        /// The largest factor of their sum.
+        factor: u32,
+        /// The most messages of so many bits that would fit; zero if none would.
+        most_messages: u64,
+        /// The most bits of so many messages that would fit; zero if none would.
+        most_bits: u32,
     },
 }
 
@@ -99,10 +108,20 @@ impl fmt::Display for AgreementError {
             Self::Length(length) => write!(f, "a message of {length} values: must be 1 to 2^31"),
             Self::ValueBits(bits) => write!(f, "{bits} bits per value: must be 1 to {MOST_VALUE_BITS}"),
             Self::Planned(planned) => write!(f, "{planned} messages planned: must be 1 to {MOST_MESSAGES}"),
-            Self::NoRoom { suite, value_bits, planned } => write!(
+            Self::DenseLength(length) => write!(
                 f,
-                "{suite} has no room for {planned} messages of {value_bits}-bit values: use fewer bits, fewer robots, or FL-4096-60"
+                "a message of {length} values: a dense suite takes up to {MOST_DENSE_VALUES}, use a ring suite such as FL-4096-60"
             ),
+            Self::NoRoom { suite, value_bits, planned, factor, most_messages, most_bits } => {
+                write!(f, "{suite} has no room for {planned} messages of {value_bits}-bit values")?;
+                if *factor != 1 {
+                    write!(f, " times {factor}")?;
+                }
+                write!(
+                    f,
+                    ": at most {most_messages} messages of {value_bits} bits fit, or {planned} of {most_bits}; else use FL-4096-60"
+                )
+            }
         }
     }
 }
@@ -113,26 +132,33 @@ impl core::error::Error for AgreementError {}
 pub const MOST_VALUE_BITS: u32 = 24;
 /// The most messages in a sum: what the suites' sizes and failure bounds were computed for.
 pub const MOST_MESSAGES: u64 = 10_000;
-const MOST_VALUES: usize = 1 << 31;
+/// The most values of a message under a dense suite: each costs a row of 1024 products. Beyond it a ring suite is smaller
+/// and far faster.
+pub const MOST_DENSE_VALUES: usize = 10_000;
 
-impl Agreement {
+impl<P: Suite> Agreement<P> {
     /// Chooses the smallest wire words that leave room for the planned sum, and hashes everything into the context.
     ///
     /// # Errors
     /// [`AgreementError`] says what does not fit.
-    pub fn new(terms: &Terms<'_>) -> Result<Self, AgreementError> {
+    pub fn new(terms: &Terms<'_, P>) -> Result<Self, AgreementError> {
+        Self::scaled_up_to(terms, 1)
+    }
+
+    /// As [`Agreement::new`], for sums that will be [multiplied](crate::Sum::scale) by up to `factor`.
+    ///
+    /// # Errors
+    /// [`AgreementError`] says what does not fit.
+    pub fn scaled_up_to(terms: &Terms<'_, P>, factor: u32) -> Result<Self, AgreementError> {
         let &Terms { params, fleet, model, round, attempt, class, value_bits, planned, length, keys } = terms;
-        if !(1..=MOST_VALUES).contains(&length) {
-            return Err(AgreementError::Length(length));
-        }
+        params.check_length(length)?;
         if !(1..=MOST_VALUE_BITS).contains(&value_bits) {
             return Err(AgreementError::ValueBits(value_bits));
         }
-        if !(1..=MOST_MESSAGES).contains(&planned) {
-            return Err(AgreementError::Planned(planned));
-        }
-        let no_room = AgreementError::NoRoom { suite: params.name(), value_bits, planned };
-        let layout = smallest(params, value_bits, planned, length).ok_or(no_room)?;
+        let most = Weights::equal(planned).checked_scale(factor);
+        let most = most.filter(|most| (1..=MOST_MESSAGES).contains(&most.sum));
+        let most = most.ok_or(AgreementError::Planned(planned.saturating_mul(factor.into())))?;
+        let words = params.plan(value_bits, most, length).ok_or_else(|| no_room(terms, factor))?;
         let (KeyModel::OneMessage(key) | KeyModel::FleetShared(key)) = keys;
         let context = Context::new(&ContextFields {
             suite: params.id(),
@@ -140,43 +166,30 @@ impl Agreement {
             model,
             round,
             attempt,
-            wire_bits: layout.encoding.bits(),
+            wire_bits: words.shape.bits,
             value_bits,
-            // At most 60: a digit has at least one bit.
-            values_per_coefficient: layout.values_per_coefficient() as u32,
-            planned,
+            values_per_coefficient: words.values_per_coefficient,
+            planned: most.sum,
             length: length as u64,
             class,
             key,
         });
         let attempt = Attempt { round: hash_fields("round", &[fleet, &round.to_le_bytes()]), number: attempt };
-        let ledger = Ledger::new(Budget::of(&layout.encoding), planned);
+        let ledger = Ledger::new(words.budget, most.sum);
         let (params, a_seed) = (params.clone(), context.a_seed());
-        Ok(Self { params, layout, ledger, value_bits, length, keys, context, a_seed, attempt })
+        Ok(Self { params, words, ledger, value_bits, length, keys, context, a_seed, attempt })
     }
 
     /// The suite.
     #[must_use]
-    pub fn params(&self) -> &Params {
+    pub fn params(&self) -> &P {
         &self.params
     }
 
-    /// How values become digits and those wire words.
+    /// How values become wire words.
     #[must_use]
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    /// How digits become wire words.
-    #[must_use]
-    pub fn encoding(&self) -> &Encoding {
-        &self.layout.encoding
-    }
-
-    /// Digits of a message: those of its values, and zeros where they would be fewer than [`LEAST_WORDS`] words.
-    #[must_use]
-    pub fn digits(&self) -> usize {
-        self.layout.padded_digits(self.length)
+    pub fn layout(&self) -> &P::Layout {
+        &self.words.layout
     }
 
     /// What may be added.
@@ -224,13 +237,13 @@ impl Agreement {
     /// The packed words of a message.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        self.encoding().shape(self.digits())
+        self.words.shape
     }
 
     /// The packed words of a canary.
     #[must_use]
     pub fn canary_shape(&self) -> Shape {
-        Shape { bits: self.encoding().bits(), coefficients: CANARY_COEFFICIENTS }
+        Shape { bits: self.shape().bits, coefficients: CANARY_COEFFICIENTS }
     }
 
     /// Bytes of the sealed key in an upload.
@@ -253,4 +266,35 @@ impl Agreement {
     pub fn upload_len(&self) -> usize {
         self.overhead_len() + self.shape().packed_len()
     }
+}
+
+impl Agreement {
+    /// How digits become wire words.
+    #[must_use]
+    pub fn encoding(&self) -> &Encoding {
+        &self.layout().encoding
+    }
+
+    /// Digits of a message: those of its values, and zeros where they would be fewer than [`LEAST_WORDS`] words.
+    #[must_use]
+    pub fn digits(&self) -> usize {
+        self.layout().padded_digits(self.length)
+    }
+}
+
+/// What would fit instead.
+fn no_room<P: Suite>(terms: &Terms<'_, P>, factor: u32) -> AgreementError {
+    let &Terms { params, value_bits, planned, length, .. } = terms;
+    let fits = |bits, messages| {
+        let most = Weights::equal(messages).checked_scale(factor);
+        most.is_some_and(|most| params.plan(bits, most, length).is_some())
+    };
+    // More messages never fit where fewer do not.
+    let (mut most_messages, mut too_many) = (0, planned);
+    while too_many - most_messages > 1 {
+        let middle = most_messages.midpoint(too_many);
+        *(if fits(value_bits, middle) { &mut most_messages } else { &mut too_many }) = middle;
+    }
+    let most_bits = (1..value_bits).rev().find(|&bits| fits(bits, planned)).unwrap_or(0);
+    AgreementError::NoRoom { suite: params.name(), value_bits, planned, factor, most_messages, most_bits }
 }

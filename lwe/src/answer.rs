@@ -4,19 +4,21 @@
 //! and its verdict recorded. Then the attempt is recorded as answered, and only then is a sum opened: whatever happens
 //! after that record, a refusal included, there is no second answer.
 
-use crate::agreement::{Agreement, Attempt, CANARY_COEFFICIENTS, CANARY_POLY, KeyModel};
+use crate::agreement::{Agreement, Attempt, KeyModel};
 use crate::buckets::check_drawn;
 use crate::hash::hash_fields;
 use crate::keys::{FleetSharedKey, HolderKey, KeyError, RobotId};
-use crate::ledger::{Budget, Weights};
+use crate::ledger::Weights;
 use crate::logs::{AnswerLog, Entry, Head, LogError};
 use crate::manifest::{Manifest, VerifiedManifest};
 use crate::noise::{Suspicion, check_noise};
+use crate::params::Params;
 use crate::split::Split;
+use crate::suite::{Place, Suite};
 use crate::sum::Sum;
 use core::fmt;
 use kernels::expand::{Domain, small};
-use kernels::{Backend, DecryptJob, Fault, Noise, Secret};
+use kernels::{Backend, Fault, Secret};
 use std::collections::BTreeSet;
 
 /// With what a key holder opens.
@@ -70,15 +72,23 @@ impl Policy {
 }
 
 /// One sum to open, and who is said to be in it.
-#[derive(Clone, Copy, Debug)]
-pub struct Part<'a> {
+#[derive(Debug)]
+pub struct Part<'a, P: Suite = Params> {
     /// What it is about.
-    pub agreement: &'a Agreement,
+    pub agreement: &'a Agreement<P>,
     /// The sum.
     pub sum: &'a Sum,
     /// Whose uploads it holds: all of them and no other.
     pub manifests: &'a [VerifiedManifest],
 }
+
+impl<P: Suite> Clone for Part<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Suite> Copy for Part<'_, P> {}
 
 /// An opened sum.
 #[derive(Clone, PartialEq, Eq)]
@@ -87,7 +97,7 @@ pub struct Opened {
     pub digits: Vec<u32>,
     /// How two digits are one sum.
     pub split: Option<Split>,
-    /// Of how many messages.
+    /// Of how many messages, each counted how often.
     pub weights: Weights,
 }
 
@@ -216,10 +226,10 @@ fn short(robot: &RobotId) -> String {
 ///
 /// # Errors
 /// [`Refusal`] says why not, and whether the attempt is used up.
-pub fn answer(
+pub fn answer<P: Suite>(
     keys: Keys<'_>,
     policy: Policy,
-    parts: &[Part<'_>],
+    parts: &[Part<'_, P>],
     log: &mut dyn AnswerLog,
     witness: Option<Head>,
     backend: &dyn Backend,
@@ -248,7 +258,7 @@ pub fn close(attempt: Attempt, log: &mut dyn AnswerLog) -> Result<(), Refusal> {
 }
 
 /// What can be seen without any key.
-fn check_parts(policy: Policy, parts: &[Part<'_>]) -> Result<Attempt, Refusal> {
+fn check_parts<P: Suite>(policy: Policy, parts: &[Part<'_, P>]) -> Result<Attempt, Refusal> {
     let attempt = parts.first().ok_or(Refusal::Nothing)?.agreement.attempt();
     let mut robots = BTreeSet::new();
     for part in parts {
@@ -277,9 +287,9 @@ fn check_parts(policy: Policy, parts: &[Part<'_>]) -> Result<Attempt, Refusal> {
 }
 
 /// What was answered before.
-fn check_history(
+fn check_history<P: Suite>(
     attempt: Attempt,
-    parts: &[Part<'_>],
+    parts: &[Part<'_, P>],
     entries: &[Entry],
     witness: Option<Head>,
 ) -> Result<(), Refusal> {
@@ -315,8 +325,8 @@ fn check_history(
 type Seeds = Vec<Secret<[u8; 32]>>;
 
 /// The message seeds of every part's robots.
-fn open_envelopes(keys: Keys<'_>, parts: &[Part<'_>]) -> Result<Vec<Seeds>, Refusal> {
-    let one = |agreement: &Agreement, manifest: &Manifest| match (keys, agreement.keys()) {
+fn open_envelopes<P: Suite>(keys: Keys<'_>, parts: &[Part<'_, P>]) -> Result<Vec<Seeds>, Refusal> {
+    let one = |agreement: &Agreement<P>, manifest: &Manifest| match (keys, agreement.keys()) {
         (Keys::Holder(key), KeyModel::OneMessage(print)) if key.public().fingerprint() == print => {
             let envelope = manifest.envelope().ok_or(KeyError::OtherModel)?;
             key.open(agreement.context(), &manifest.robot(), envelope)
@@ -325,7 +335,7 @@ fn open_envelopes(keys: Keys<'_>, parts: &[Part<'_>]) -> Result<Vec<Seeds>, Refu
         (Keys::Holder(_), KeyModel::OneMessage(_)) => Err(KeyError::OtherKey),
         (Keys::Holder(_), KeyModel::FleetShared(_)) => Err(KeyError::OtherModel),
     };
-    let part = |part: &Part<'_>| {
+    let part = |part: &Part<'_, P>| {
         let seeds = part.manifests.iter().map(|manifest| {
             let manifest = manifest.manifest();
             one(part.agreement, manifest).map_err(|error| Refusal::Key(manifest.robot(), error))
@@ -336,8 +346,8 @@ fn open_envelopes(keys: Keys<'_>, parts: &[Part<'_>]) -> Result<Vec<Seeds>, Refu
 }
 
 /// Opens each canary that has no verdict yet, and records the verdict.
-fn check_canaries(
-    parts: &[Part<'_>],
+fn check_canaries<P: Suite>(
+    parts: &[Part<'_, P>],
     seeds: &[Seeds],
     entries: &[Entry],
     log: &mut dyn AnswerLog,
@@ -367,43 +377,42 @@ fn check_canaries(
     if bad.is_empty() { Ok(()) } else { Err(Refusal::Canary(bad)) }
 }
 
-fn canary_is_good(
-    agreement: &Agreement,
+fn canary_is_good<P: Suite>(
+    agreement: &Agreement<P>,
     manifest: &Manifest,
     seed: &Secret<[u8; 32]>,
     backend: &dyn Backend,
 ) -> Result<bool, Fault> {
-    let (encoding, shape) = (agreement.encoding(), agreement.canary_shape());
+    let shape = agreement.canary_shape();
     let mut accumulator = vec![0; shape.accumulator_len()];
     backend.sum(&shape, &[manifest.canary()], &mut accumulator)?;
-    let secret_sum = &secret_sum(encoding.ring().n(), core::slice::from_ref(seed));
-    let mut digits = vec![0; CANARY_COEFFICIENTS * encoding.digits_per_coefficient()];
-    let job = DecryptJob { encoding, a_seed: agreement.a_seed(), secret_sum, first_poly: CANARY_POLY };
-    let noise = backend.decrypt(&job, &accumulator, &mut digits)?;
-    let quiet = check_noise(&Budget::of(encoding), Weights::equal(1), &noise).is_ok();
+    let secret = &secret_sum(agreement.params().dimension(), core::slice::from_ref(seed), 1);
+    let (digits, noise) = P::open(agreement, Place::Canary, secret, &accumulator, backend)?;
+    let quiet = check_noise(agreement.ledger().budget(), Weights::equal(1), &noise).is_ok();
     Ok(quiet && digits.iter().all(|&digit| digit == 0))
 }
 
-fn open(part: &Part<'_>, seeds: &Seeds, backend: &dyn Backend) -> Result<Opened, Refusal> {
+fn open<P: Suite>(part: &Part<'_, P>, seeds: &Seeds, backend: &dyn Backend) -> Result<Opened, Refusal> {
     let (agreement, weights) = (part.agreement, part.sum.weights());
-    let secret_sum = &secret_sum(agreement.encoding().ring().n(), seeds);
-    let job = DecryptJob { encoding: agreement.encoding(), a_seed: agreement.a_seed(), secret_sum, first_poly: 0 };
-    let mut digits = vec![0; agreement.digits()];
-    let noise: Noise = backend.decrypt(&job, part.sum.accumulator(), &mut digits)?;
+    let secret_sum = &secret_sum(agreement.params().dimension(), seeds, part.sum.factor());
+    let (mut digits, noise) = P::open(agreement, Place::Body, secret_sum, part.sum.accumulator(), backend)?;
     check_noise(agreement.ledger().budget(), weights, &noise).map_err(Refusal::Mismatch)?;
-    let behind = digits.split_off(agreement.layout().digits(agreement.length()));
+    let behind = digits.split_off(P::digits(agreement.layout(), agreement.length()));
     if behind.iter().any(|&digit| digit != 0) {
         return Err(Refusal::Mismatch(Suspicion::Values));
     }
-    Ok(Opened { digits, split: agreement.layout().split, weights })
+    Ok(Opened { digits, split: P::split(agreement.layout()), weights })
 }
 
-/// `S`: the sum of the messages' secrets. At most 10,000 of magnitude 32, so an `i32` holds it.
-fn secret_sum(n: usize, seeds: &[Secret<[u8; 32]>]) -> Secret<Vec<i32>> {
-    let (mut sum, mut one) = (Secret::new(vec![0; n]), Secret::new(vec![0; n]));
+/// `S`: the sum of the messages' secrets, times the sum's factor. At most 10,000 of magnitude 32, each counted as often as the
+/// factor says, so an `i32` holds it.
+fn secret_sum(dimension: usize, seeds: &[Secret<[u8; 32]>], factor: u32) -> Secret<Vec<i32>> {
+    let (mut sum, mut one) = (Secret::new(vec![0; dimension]), Secret::new(vec![0; dimension]));
     for seed in seeds {
         small(seed.expose(), Domain::S, 0, one.expose_mut());
         sum.expose_mut().iter_mut().zip(one.expose()).for_each(|(sum, s)| *sum += s);
     }
+    // The ledger has no factor above 10,000.
+    sum.expose_mut().iter_mut().for_each(|sum| *sum *= factor as i32);
     sum
 }

@@ -9,6 +9,7 @@ use crate::hash::hash_fields;
 use crate::keys::RobotId;
 use crate::logs::{AnswerLog, Entry};
 use crate::manifest::VerifiedManifest;
+use crate::suite::Suite;
 use core::fmt;
 use kernels::expand::{Domain, words};
 use rand_core::CryptoRng;
@@ -113,7 +114,7 @@ pub fn draw_buckets(
 }
 
 /// Whether the parts are the buckets that were drawn.
-pub(crate) fn check_drawn(parts: &[Part<'_>], drawn: &Drawn) -> bool {
+pub(crate) fn check_drawn<P: Suite>(parts: &[Part<'_, P>], drawn: &Drawn) -> bool {
     let robots: Vec<_> =
         parts.iter().flat_map(|part| part.manifests).map(|manifest| manifest.manifest().robot()).collect();
     let Ok(order) = sorted(&robots) else { return false };

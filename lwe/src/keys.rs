@@ -5,6 +5,7 @@
 use crate::agreement::{Agreement, KeyModel};
 use crate::context::Context;
 use crate::hash::{hash_fields, hash_secret_fields};
+use crate::suite::Suite;
 use core::fmt;
 use kernels::Secret;
 use ml_kem::kem::{Decapsulate, Encapsulate};
@@ -178,8 +179,8 @@ impl MessageKey {
     ///
     /// # Errors
     /// [`KeyError`] if `holder` is not the key that the agreement names.
-    pub fn new(
-        agreement: &Agreement,
+    pub fn new<P: Suite>(
+        agreement: &Agreement<P>,
         robot: RobotId,
         holder: &HolderPublic,
         rng: &mut impl CryptoRng,
@@ -257,13 +258,13 @@ impl FleetSharedKey {
     ///
     /// # Errors
     /// [`KeyError`] if the agreement names another key.
-    pub fn message_key(&self, agreement: &Agreement, robot: RobotId) -> Result<MessageKey, KeyError> {
+    pub fn message_key<P: Suite>(&self, agreement: &Agreement<P>, robot: RobotId) -> Result<MessageKey, KeyError> {
         self.check(agreement)?;
         let context = *agreement.context();
         Ok(MessageKey { seed: self.seed(&context, &robot), envelope: None, context, robot })
     }
 
-    pub(crate) fn check(&self, agreement: &Agreement) -> Result<(), KeyError> {
+    pub(crate) fn check<P: Suite>(&self, agreement: &Agreement<P>) -> Result<(), KeyError> {
         match agreement.keys() {
             KeyModel::FleetShared(print) if print == self.fingerprint() => Ok(()),
             KeyModel::FleetShared(_) => Err(KeyError::OtherKey),

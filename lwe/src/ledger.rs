@@ -223,7 +223,12 @@ impl Layout {
 /// the fewest bytes, and of those with equally many the one with the fewest coefficients. `None` if nothing fits.
 #[must_use]
 pub fn smallest(params: &Params, bits: u32, planned: u64, length: usize) -> Option<Layout> {
-    let limit = (1u64.checked_shl(bits)? - 1).checked_mul(planned)?.checked_add(1)?;
+    smallest_for(params, bits, Weights::equal(planned), length)
+}
+
+/// As [`smallest`], for sums with these weights.
+pub(crate) fn smallest_for(params: &Params, bits: u32, most: Weights, length: usize) -> Option<Layout> {
+    let limit = (1u64.checked_shl(bits)? - 1).checked_mul(most.sum)?.checked_add(1)?;
     let split = Split::for_limit(limit);
     let base = split.map_or(limit, |split| split.base().into());
     let (ring, mut best) = (params.ring(), None::<Layout>);
@@ -235,7 +240,7 @@ pub fn smallest(params: &Params, bits: u32, planned: u64, length: usize) -> Opti
         }
         for wire in 1..=params.max_wire_bits() {
             let Ok(encoding) = Encoding::new(ring.clone(), wire, base, digits) else { continue };
-            if Ledger::new(Budget::of(&encoding), planned).admit(Weights::equal(planned)).is_err() {
+            if Ledger::new(Budget::of(&encoding), most.sum).admit(most).is_err() {
                 continue;
             }
             let layout = Layout { encoding, split };

@@ -4,6 +4,9 @@
 //! makes a [`MessageKey`] and [`encrypt`](Agreement::encrypt)s; a server [`read`](Ciphertext::read)s uploads and adds them to a
 //! [`Sum`]; the key holder [`answer`]s, once per attempt, for the set of robots whose manifests it verified.
 //!
+//! Suites are of two kinds. Rings ([`Params`]) are the default. [`mod@dense`] has vectors of LWE without a ring, for short
+//! messages whose owner does not want to rely on a ring's structure; everything around the words is the same.
+//!
 //! # Key models
 //! * **One-message keys** ([`HolderKey`], the default). Each message has its own small secret, derived from a seed that is
 //!   sealed to the key holder. The server learns nothing. The key holder alone sees only what it answers. **The key holder
@@ -19,13 +22,14 @@
 //! | one answer per attempt | [`answer`] appends to the [`AnswerLog`] before it opens anything |
 //! | enough enrolled robots | [`Policy`], and [`VerifiedManifest`], which only a [`Verifier`] makes |
 //! | `a` is not the server's choice | [`Agreement`] computes its [`Context`], and `a` from that |
-//! | one weight per sum | the class is in the [`Context`]; [`Sum`] refuses another context |
+//! | one weight per sum | the class is in the [`Context`]; [`Sum`] refuses another context; [`Sum::scale`] takes all of a sum |
 #![forbid(unsafe_code)]
 
 mod agreement;
 mod answer;
 mod buckets;
 mod context;
+pub mod dense;
 mod hash;
 mod keys;
 mod ledger;
@@ -34,17 +38,20 @@ mod manifest;
 mod message;
 mod noise;
 mod params;
+mod ring;
 mod split;
+mod suite;
 mod sum;
 mod wire;
 
 pub use agreement::{
-    Agreement, AgreementError, Attempt, CANARY_COEFFICIENTS, CANARY_POLY, KeyModel, LEAST_WORDS, MOST_MESSAGES,
-    MOST_VALUE_BITS, Terms,
+    Agreement, AgreementError, Attempt, CANARY_COEFFICIENTS, CANARY_POLY, KeyModel, LEAST_WORDS, MOST_DENSE_VALUES,
+    MOST_MESSAGES, MOST_VALUE_BITS, Terms,
 };
 pub use answer::{Keys, Opened, Part, Policy, Refusal, answer, close};
 pub use buckets::{BucketError, draw_buckets, most_buckets};
 pub use context::{Context, ContextFields, VERSION, model_hash};
+pub use dense::{DenseAgreement, DenseLayout, DenseTerms};
 pub use keys::{
     ENVELOPE_LEN, Envelope, FleetSharedKey, HOLDER_PUBLIC_LEN, HolderKey, HolderPublic, KeyError, MessageKey, RobotId,
 };
@@ -53,7 +60,8 @@ pub use logs::{AnswerLog, Created, Entry, ForgetfulLog, Head, LogError, SealLog}
 pub use manifest::{CHUNK_LEN, Manifest, NotVerified, VerifiedManifest, Verifier, merkle_root};
 pub use message::{Pads, SealError, UpdateId, Upload, Values};
 pub use noise::Suspicion;
-pub use params::{Estimate, INSECURE, LEAST_SECURITY, Params, ParamsError};
+pub use params::{DenseParams, Estimate, INSECURE, LEAST_SECURITY, Params, ParamsError};
 pub use split::Split;
+pub use suite::Suite;
 pub use sum::{AddError, StoredSumError, Sum};
 pub use wire::{Ciphertext, HEADER_LEN, Kind, Malformed};

@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::hash::hash_fields;
 use crate::keys::{ENVELOPE_LEN, Envelope, RobotId};
 use crate::message::UpdateId;
+use crate::suite::Suite;
 use crate::wire::{self, HEADER_LEN, Kind, Malformed};
 use core::fmt;
 use sha2::{Digest, Sha256};
@@ -89,7 +90,7 @@ impl Manifest {
     ///
     /// # Panics
     /// Never: every split is within the length that was checked.
-    pub fn from_bytes(agreement: &Agreement, bytes: &[u8]) -> Result<Self, Malformed> {
+    pub fn from_bytes<P: Suite>(agreement: &Agreement<P>, bytes: &[u8]) -> Result<Self, Malformed> {
         let canary = agreement.canary_shape().packed_len();
         let expected = HEADER_LEN + 4 * 32 + agreement.envelope_len() + canary;
         let rest = wire::open(bytes, Kind::Manifest, agreement.context(), expected)?;

@@ -1,14 +1,16 @@
 //! A robot's side: values to an upload, at once or with pads made ahead.
 
-use crate::agreement::{Agreement, CANARY_COEFFICIENTS, CANARY_POLY};
+use crate::agreement::Agreement;
 use crate::context::Context;
 use crate::hash::hash_fields;
 use crate::keys::{Envelope, MessageKey, RobotId};
 use crate::logs::{Created, LogError, SealLog};
 use crate::manifest::Manifest;
+use crate::params::Params;
+use crate::suite::{Kind as _, Suite};
 use crate::wire::{self, Kind};
 use core::fmt;
-use kernels::{Backend, EncryptJob, Fault, PadJob, SealJob, Secret};
+use kernels::{Backend, Fault, PadJob, SealJob, Secret};
 
 /// Names an update, whatever it is encrypted for: a hash of it, or the number of the training run that made it. An update
 /// is sealed for one round only, because two sums that differ in one robot show that robot.
@@ -137,7 +139,7 @@ impl fmt::Debug for Pads {
 /// Digits handed to a backend at a time: enough for every thread, little enough for the cache.
 const BLOCK_DIGITS: usize = 3 << 17;
 
-impl Agreement {
+impl<P: Suite> Agreement<P> {
     /// Encrypts a message. The key's and the update's use are marked in `log` before anything is sealed.
     ///
     /// # Errors
@@ -151,14 +153,52 @@ impl Agreement {
         backend: &dyn Backend,
     ) -> Result<Upload, SealError> {
         self.mark(&key, update, log)?;
-        let canary = |key: &_, out: &mut _| self.canary_into(key, out, backend);
-        self.upload(key, update, canary, values, |first_poly, key, values, out| {
-            let job =
-                EncryptJob { encoding: self.encoding(), a_seed: self.a_seed(), message_seed: &key.seed, first_poly };
-            backend.encrypt(&job, values, out)
-        })
+        let canary = |seed: &_, out: &mut _| P::encrypt_canary(self, seed, out, backend);
+        self.upload(key, update, canary, |seed, body| P::encrypt_body(self, seed, values, body, backend))
     }
 
+    fn mark(&self, key: &MessageKey, update: UpdateId, log: &mut dyn SealLog) -> Result<(), SealError> {
+        if key.context != *self.context() {
+            return Err(SealError::OtherRound);
+        }
+        // The update first: a key that was never used can be made again, an update cannot.
+        let round = self.attempt().round;
+        match log.create(&hash_fields("update mark", &[&update.0]), &round)? {
+            Created::New => {}
+            // Another attempt at the same round: the key holder answers only one.
+            Created::Exists(bound) if bound == round => {}
+            Created::Exists(_) => return Err(SealError::UpdateUsed),
+        }
+        match log.create(&key.message_id(), &update.0)? {
+            Created::New => Ok(()),
+            Created::Exists(_) => Err(SealError::KeyUsed),
+        }
+    }
+
+    /// Everything around canary and body, and those as `canary` and `seal` write them.
+    fn upload(
+        &self,
+        key: MessageKey,
+        update: UpdateId,
+        canary: impl FnOnce(&Secret<[u8; 32]>, &mut [u8]) -> Result<(), Fault>,
+        seal: impl FnOnce(&Secret<[u8; 32]>, &mut [u8]) -> Result<(), Fault>,
+    ) -> Result<Upload, SealError> {
+        let mut bytes = vec![0; self.upload_len()];
+        let (head, body) = bytes.split_at_mut(self.overhead_len());
+        let (header, head) = head.split_at_mut(wire::HEADER_LEN);
+        let (envelope, canary_out) = head.split_at_mut(self.envelope_len());
+        header.copy_from_slice(&wire::header(Kind::Upload, self.context()));
+        if let Some(sealed) = &key.envelope {
+            envelope.copy_from_slice(sealed.bytes());
+        }
+        canary(&key.seed, canary_out)?;
+        seal(&key.seed, body)?;
+        let (context, robot, canary_len) = (*self.context(), key.robot, self.canary_shape().packed_len());
+        Ok(Upload { bytes, context, robot, update, envelope: key.envelope, canary_len })
+    }
+}
+
+impl Agreement<Params> {
     /// Makes the half of a ciphertext that does not depend on the message, while there is time.
     ///
     /// # Errors
@@ -172,7 +212,7 @@ impl Agreement {
             PadJob { ring: self.encoding().ring(), a_seed: self.a_seed(), message_seed: &key.seed, first_poly: 0 };
         backend.pad(&job, residues.expose_mut())?;
         let mut canary = vec![0; self.canary_shape().packed_len()];
-        self.canary_into(&key, &mut canary, backend)?;
+        Params::encrypt_canary(self, &key.seed, &mut canary, backend)?;
         Ok(Pads { key, residues, canary })
     }
 
@@ -195,60 +235,22 @@ impl Agreement {
             out.copy_from_slice(&canary);
             Ok(())
         };
-        self.upload(key, update, made_ahead, values, |_, _, values, out| {
-            let pad;
-            (pad, rest) = core::mem::take(&mut rest).split_at_mut(self.encoding().pad_len(values.len()));
-            backend.seal(&SealJob { encoding: self.encoding() }, pad, values, out)
+        self.upload(key, update, made_ahead, |_, body| {
+            self.in_blocks(values, body, |_, digits, out| {
+                let pad;
+                (pad, rest) = core::mem::take(&mut rest).split_at_mut(self.encoding().pad_len(digits.len()));
+                backend.seal(&SealJob { encoding: self.encoding() }, pad, digits, out)
+            })
         })
     }
 
-    fn mark(&self, key: &MessageKey, update: UpdateId, log: &mut dyn SealLog) -> Result<(), SealError> {
-        if key.context != *self.context() {
-            return Err(SealError::OtherRound);
-        }
-        // The update first: a key that was never used can be made again, an update cannot.
-        let round = self.attempt().round;
-        match log.create(&hash_fields("update mark", &[&update.0]), &round)? {
-            Created::New => {}
-            // Another attempt at the same round: the key holder answers only one.
-            Created::Exists(bound) if bound == round => {}
-            Created::Exists(_) => return Err(SealError::UpdateUsed),
-        }
-        match log.create(&key.message_id(), &update.0)? {
-            Created::New => Ok(()),
-            Created::Exists(_) => Err(SealError::KeyUsed),
-        }
-    }
-
-    fn canary_into(&self, key: &MessageKey, out: &mut [u8], backend: &dyn Backend) -> Result<(), Fault> {
-        let zeros = vec![0; CANARY_COEFFICIENTS * self.encoding().digits_per_coefficient()];
-        let job = EncryptJob {
-            encoding: self.encoding(),
-            a_seed: self.a_seed(),
-            message_seed: &key.seed,
-            first_poly: CANARY_POLY,
-        };
-        backend.encrypt(&job, &zeros, out)
-    }
-
-    fn upload(
+    /// Hands digits to `seal` a block of polynomials at a time: the first one's number, the digits, the packed words.
+    pub(crate) fn in_blocks(
         &self,
-        key: MessageKey,
-        update: UpdateId,
-        canary: impl FnOnce(&MessageKey, &mut [u8]) -> Result<(), Fault>,
         values: &mut impl Values,
-        mut seal: impl FnMut(u32, &MessageKey, &[u32], &mut [u8]) -> Result<(), Fault>,
-    ) -> Result<Upload, SealError> {
-        let mut bytes = vec![0; self.upload_len()];
-        let (head, body) = bytes.split_at_mut(self.overhead_len());
-        let (header, head) = head.split_at_mut(wire::HEADER_LEN);
-        let (envelope, canary_out) = head.split_at_mut(self.envelope_len());
-        header.copy_from_slice(&wire::header(Kind::Upload, self.context()));
-        if let Some(sealed) = &key.envelope {
-            envelope.copy_from_slice(sealed.bytes());
-        }
-        canary(&key, canary_out)?;
-
+        body: &mut [u8],
+        mut seal: impl FnMut(u32, &[u32], &mut [u8]) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let (encoding, layout) = (self.encoding(), self.layout());
         let per_poly = encoding.ring().n() * encoding.digits_per_coefficient();
         let polys = (BLOCK_DIGITS / per_poly).max(1);
@@ -271,16 +273,8 @@ impl Agreement {
                 }
             }
             // Below 2^32 - 1: a message has at most 2^32 digits.
-            seal((index * polys) as u32, &key, block, out)?;
+            seal((index * polys) as u32, block, out)?;
         }
-        let (context, robot) = (*self.context(), key.robot);
-        Ok(Upload {
-            bytes,
-            context,
-            robot,
-            update,
-            envelope: key.envelope,
-            canary_len: self.canary_shape().packed_len(),
-        })
+        Ok(())
     }
 }

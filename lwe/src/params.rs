@@ -1,4 +1,4 @@
-//! THE parameter page: which rings there are, and how hard each is said to be to break. docs/PARAMETERS.md shows the same
+//! THE parameter page: which suites there are, and how hard each is said to be to break. docs/PARAMETERS.md shows the same
 //! numbers with their derivation; a test keeps the two equal.
 
 use crate::hash::hash_fields;
@@ -14,6 +14,15 @@ pub struct Params {
     n: usize,
     primes: &'static [u32],
     max_wire_bits: u32,
+    estimate: Estimate,
+}
+
+/// A suite of plain LWE without a ring: see [`crate::dense`]. Secrets and errors as in [`Params`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DenseParams {
+    name: &'static str,
+    dimension: usize,
+    bits: u32,
     estimate: Estimate,
 }
 
@@ -41,6 +50,13 @@ pub enum ParamsError {
     Ring(RingError),
     /// More wire bits than the ring or the kernels allow.
     WireBits(u32),
+    /// A dense suite's dimension that is no multiple of 16, or its bits that are no 8 to 32.
+    Dense {
+        /// The dimension.
+        dimension: usize,
+        /// Bits of a word.
+        bits: u32,
+    },
     /// Estimates below [`LEAST_SECURITY`] under a name that does not say so.
     Weak(Estimate),
 }
@@ -50,6 +66,10 @@ impl fmt::Display for ParamsError {
         match self {
             Self::Ring(error) => error.fmt(f),
             Self::WireBits(bits) => write!(f, "{bits} wire bits at most: must be 1 to 57 and below log2 q"),
+            Self::Dense { dimension, bits } => write!(
+                f,
+                "dimension {dimension} and words of {bits} bits: must be a multiple of 16 up to 32768, and 8 to 32"
+            ),
             Self::Weak(estimate) => write!(
                 f,
                 "estimated at {} bits classical and {} quantum, below {LEAST_SECURITY}: take a named suite, or end the \
@@ -117,10 +137,7 @@ impl Params {
         if !(1..=57).contains(&max_wire_bits) || 1 << max_wire_bits >= ring.q() {
             return Err(ParamsError::WireBits(max_wire_bits));
         }
-        let weakest = estimate.classical.min(estimate.quantum).min(estimate.quantum_with_public_sum);
-        if weakest < LEAST_SECURITY && !name.ends_with(INSECURE) {
-            return Err(ParamsError::Weak(estimate));
-        }
+        estimate.check(name)?;
         Ok(Self { name, n, primes, max_wire_bits, estimate })
     }
 
@@ -172,9 +189,92 @@ impl Params {
     }
 }
 
+impl DenseParams {
+    /// 22 bits per value: up to 35 robots at 8 bits, 237 at 4. The estimates are those of its dimension, modulus and noise, as
+    /// for FL-1024-22; both count on no structure.
+    pub const LWE_1024_22: Self =
+        Self { name: "LWE-1024-22", dimension: 1024, bits: 22, estimate: Params::FL_1024_22.estimate };
+
+    /// For tests: small and fast. Protects nothing.
+    pub const TOY_LWE_64_22_INSECURE: Self = Self {
+        name: "TOY-LWE-64-22_INSECURE",
+        dimension: 64,
+        bits: 22,
+        estimate: Estimate { classical: 0, quantum: 0, quantum_with_public_sum: 0 },
+    };
+
+    /// A suite of your own, with its estimate from the estimator of docs/PARAMETERS.md.
+    ///
+    /// # Errors
+    /// [`ParamsError`] says what does not fit.
+    pub fn checked(name: &'static str, dimension: usize, bits: u32, estimate: Estimate) -> Result<Self, ParamsError> {
+        let fits = dimension.is_multiple_of(16) && (16..=1 << 15).contains(&dimension) && (8..=32).contains(&bits);
+        if !fits {
+            return Err(ParamsError::Dense { dimension, bits });
+        }
+        estimate.check(name)?;
+        Ok(Self { name, dimension, bits, estimate })
+    }
+
+    /// The suite's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Length of a secret, and of a row of the matrix.
+    #[must_use]
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Bits of a word: the modulus is two to this power.
+    #[must_use]
+    pub fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    /// How hard the suite is said to be to break.
+    #[must_use]
+    pub fn estimate(&self) -> Estimate {
+        self.estimate
+    }
+
+    /// Names the suite by everything in it, as [`Params::id`] does.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        let numbers = [self.dimension as u64, u64::from(self.bits)].map(u64::to_le_bytes).concat();
+        hash_fields("dense params", &[self.name.as_bytes(), &numbers])
+    }
+}
+
+impl Estimate {
+    /// Whether a suite with this name may have it.
+    fn check(self, name: &str) -> Result<(), ParamsError> {
+        let weakest = self.classical.min(self.quantum).min(self.quantum_with_public_sum);
+        if weakest < LEAST_SECURITY && !name.ends_with(INSECURE) { Err(ParamsError::Weak(self)) } else { Ok(()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dense_suites_pass_the_check_for_others_and_have_ids_of_their_own() {
+        for suite in [DenseParams::LWE_1024_22, DenseParams::TOY_LWE_64_22_INSECURE] {
+            let again = DenseParams::checked(suite.name, suite.dimension, suite.bits, suite.estimate);
+            assert_eq!(again, Ok(suite));
+        }
+        let own = |dimension, bits| DenseParams::checked("MINE", dimension, bits, Params::FL_1024_22.estimate);
+        for (dimension, bits) in [(1000, 22), (0, 22), (1024, 7), (1024, 33), (1 << 16, 22)] {
+            assert_eq!(own(dimension, bits), Err(ParamsError::Dense { dimension, bits }));
+        }
+        let weak = Estimate { classical: 127, ..Params::FL_1024_22.estimate };
+        assert_eq!(DenseParams::checked("MINE", 1024, 22, weak), Err(ParamsError::Weak(weak)));
+        let ids = [own(1024, 22).unwrap().id(), own(1024, 21).unwrap().id(), DenseParams::LWE_1024_22.id()];
+        assert!(ids[0] != ids[1] && ids[0] != ids[2]);
+    }
 
     #[test]
     fn named_suites_pass_the_check_for_others() {

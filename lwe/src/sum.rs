@@ -3,6 +3,7 @@
 use crate::agreement::Agreement;
 use crate::context::Context;
 use crate::ledger::{Ledger, Overflow, Weights};
+use crate::suite::Suite;
 use crate::wire::{self, Ciphertext, HEADER_LEN, Kind, Malformed};
 use core::fmt;
 use kernels::{Backend, Fault, Shape};
@@ -14,14 +15,24 @@ pub struct Sum {
     shape: Shape,
     ledger: Ledger,
     weights: Weights,
+    factor: u32,
     accumulator: Vec<u32>,
 }
 
-/// Why nothing was added. The sum is as it was.
+/// Why nothing was added or multiplied. The sum is as it was.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AddError {
     /// The upload or the other sum is of another round.
     OtherRound,
+    /// What is to be added counts otherwise than what is there.
+    OtherFactor {
+        /// What it is multiplied by.
+        found: u32,
+        /// What the sum is multiplied by.
+        expected: u32,
+    },
+    /// Multiplied by zero, a sum would say nothing.
+    Zero,
     /// It would not open any more.
     Overflow(Overflow),
     /// No backend did the work.
@@ -32,6 +43,11 @@ impl fmt::Display for AddError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherRound => f.write_str("of another round than the sum: start a sum for that round"),
+            Self::OtherFactor { found, expected } => write!(
+                f,
+                "multiplied by {found}, the sum by {expected}: all robots of a sum count the same, so add first, then multiply"
+            ),
+            Self::Zero => f.write_str("a sum times zero says nothing: leave it out instead"),
             Self::Overflow(overflow) => overflow.fmt(f),
             Self::Backend(fault) => fault.fmt(f),
         }
@@ -46,18 +62,19 @@ impl fmt::Debug for Sum {
     }
 }
 
-impl Agreement {
+impl<P: Suite> Agreement<P> {
     /// A sum of nothing yet.
     #[must_use]
     pub fn sum(&self) -> Sum {
         let (context, shape, ledger) = (*self.context(), self.shape(), *self.ledger());
-        Sum { context, shape, ledger, weights: Weights::default(), accumulator: vec![0; shape.accumulator_len()] }
+        let accumulator = vec![0; shape.accumulator_len()];
+        Sum { context, shape, ledger, weights: Weights::default(), factor: 1, accumulator }
     }
 
     /// Bytes of a stored sum.
     #[must_use]
     pub fn sum_len(&self) -> usize {
-        HEADER_LEN + 8 + self.shape().packed_len()
+        HEADER_LEN + COUNTS_LEN + self.shape().packed_len()
     }
 
     /// Reads a stored sum of this agreement.
@@ -66,15 +83,23 @@ impl Agreement {
     /// [`StoredSumError`] says what is wrong with it.
     pub fn read_sum(&self, bytes: &[u8], backend: &dyn Backend) -> Result<Sum, StoredSumError> {
         let rest = wire::open(bytes, Kind::Sum, self.context(), self.sum_len())?;
-        let (count, packed) = rest.split_first_chunk().expect("the length was checked");
-        let weights = Weights::equal(u64::from_le_bytes(*count));
-        self.ledger().admit(weights).map_err(|_| Malformed::Count(weights.messages))?;
+        let (count, rest) = rest.split_first_chunk().expect("the length was checked");
+        let (factor, packed) = rest.split_first_chunk().expect("the length was checked");
+        let (count, factor) = (u64::from(u32::from_le_bytes(*count)), u32::from_le_bytes(*factor));
+        if factor == 0 {
+            return Err(Malformed::Factor.into());
+        }
+        let weights = Weights::equal(count).checked_scale(factor).ok_or(Malformed::Count(count))?;
+        self.ledger().admit(weights).map_err(|_| Malformed::Count(count))?;
         let mut sum = self.sum();
         backend.sum(&sum.shape, &[packed], &mut sum.accumulator)?;
-        sum.weights = weights;
+        (sum.weights, sum.factor) = (weights, factor);
         Ok(sum)
     }
 }
+
+/// Bytes of a stored sum's count of messages and of its factor.
+const COUNTS_LEN: usize = 4 + 4;
 
 /// Why a stored sum was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +142,7 @@ impl Sum {
         if uploads.iter().any(|upload| *upload.context() != self.context) {
             return Err(AddError::OtherRound);
         }
+        self.counts_like(1)?;
         let weights = self.admit(Weights::equal(uploads.len() as u64))?;
         let rows: Vec<&[u8]> = uploads.iter().map(Ciphertext::body).collect();
         backend.sum(&self.shape, &rows, &mut self.accumulator).map_err(AddError::Backend)?;
@@ -132,6 +158,7 @@ impl Sum {
         if other.context != self.context {
             return Err(AddError::OtherRound);
         }
+        self.counts_like(other.factor)?;
         self.weights = self.admit(other.weights)?;
         let (words, mask) = (self.shape.words_per_value(), self.shape.mask());
         let pairs = self.accumulator.chunks_exact_mut(words).zip(other.accumulator.chunks_exact(words));
@@ -141,18 +168,52 @@ impl Sum {
         Ok(())
     }
 
+    /// Multiplies the whole sum, without a key: every message in it counts `factor` times what it did. There is no way to
+    /// weigh one robot alone, because sums in which robots count differently can betray their keys.
+    ///
+    /// # Errors
+    /// [`AddError`]; then it was not multiplied.
+    pub fn scale(&mut self, factor: u32) -> Result<(), AddError> {
+        if factor == 0 {
+            return Err(AddError::Zero);
+        }
+        let all = self.factor.checked_mul(factor).zip(self.weights.checked_scale(factor));
+        let (all, weights) = all.ok_or(self.beyond())?;
+        self.ledger.admit(weights).map_err(AddError::Overflow)?;
+        (self.factor, self.weights) = (all, weights);
+        let (words, mask) = (self.shape.words_per_value(), self.shape.mask());
+        for value in self.accumulator.chunks_exact_mut(words) {
+            store(value, load(value).wrapping_mul(factor.into()) & mask);
+        }
+        Ok(())
+    }
+
+    fn counts_like(&self, found: u32) -> Result<(), AddError> {
+        let expected = self.factor;
+        if found == expected { Ok(()) } else { Err(AddError::OtherFactor { found, expected }) }
+    }
+
     fn admit(&self, more: Weights) -> Result<Weights, AddError> {
-        let planned = self.ledger.planned();
-        let all = self.weights.checked_add(more);
-        let all = all.ok_or(AddError::Overflow(Overflow::Planned { sum: u64::MAX, planned }))?;
+        let all = self.weights.checked_add(more).ok_or(self.beyond())?;
         self.ledger.admit(all).map_err(AddError::Overflow)?;
         Ok(all)
+    }
+
+    /// Past every plan.
+    fn beyond(&self) -> AddError {
+        AddError::Overflow(Overflow::Planned { sum: u64::MAX, planned: self.ledger.planned() })
     }
 
     /// What was added so far.
     #[must_use]
     pub fn weights(&self) -> Weights {
         self.weights
+    }
+
+    /// What every message in it counts.
+    #[must_use]
+    pub fn factor(&self) -> u32 {
+        self.factor
     }
 
     /// What it is a sum for.
@@ -169,23 +230,12 @@ impl Sum {
     /// To be stored, or sent to the key holder or to another aggregator.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER_LEN + 8 + self.shape.packed_len());
-        bytes.extend(wire::header(Kind::Sum, &self.context));
-        bytes.extend(self.weights.messages.to_le_bytes());
-        // Words wait here until eight bits are full: l <= 57, so 7 + 57 bits are the most.
-        let (mut waiting, mut count) = (0u64, 0);
-        for value in self.accumulator.chunks_exact(self.shape.words_per_value()) {
-            waiting |= load(value) << count;
-            count += self.shape.bits;
-            while count >= 8 {
-                bytes.push(waiting as u8);
-                waiting >>= 8;
-                count -= 8;
-            }
-        }
-        if count > 0 {
-            bytes.push(waiting as u8);
-        }
+        // At most 10,000 messages: the ledger admits no more.
+        let counts = [self.weights.messages as u32, self.factor].map(u32::to_le_bytes).concat();
+        let mut bytes = [&wire::header(Kind::Sum, &self.context)[..], &counts].concat();
+        let start = bytes.len();
+        bytes.resize(start + self.shape.packed_len(), 0);
+        wire::pack(&self.shape, &self.accumulator, &mut bytes[start..]);
         bytes
     }
 }

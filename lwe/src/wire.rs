@@ -4,7 +4,9 @@
 use crate::agreement::{Agreement, KeyModel};
 use crate::context::{Context, VERSION};
 use crate::keys::{ENVELOPE_LEN, Envelope};
+use crate::suite::Suite;
 use core::fmt;
+use kernels::Shape;
 
 /// Bytes of the header of everything: version, kind, and the first bytes of the context's hash.
 pub const HEADER_LEN: usize = 16;
@@ -46,8 +48,10 @@ pub enum Malformed {
     OtherRound,
     /// Bits behind the last word that are not zero.
     Padding,
-    /// More messages than the round planned.
+    /// More messages than the round planned, each counted as often as the sum's factor says.
     Count(u64),
+    /// A sum multiplied by zero.
+    Factor,
 }
 
 impl fmt::Display for Malformed {
@@ -69,6 +73,7 @@ impl fmt::Display for Malformed {
             Self::Count(count) => {
                 write!(f, "a sum of {count} messages, more than the round planned: damaged in the store")
             }
+            Self::Factor => f.write_str("a sum multiplied by zero: damaged in the store"),
         }
     }
 }
@@ -105,6 +110,30 @@ pub(crate) fn open<'a>(bytes: &'a [u8], kind: Kind, context: &Context, expected:
     Ok(rest)
 }
 
+/// Packs an accumulator's words, lowest bit first.
+pub(crate) fn pack(shape: &Shape, words: &[u32], out: &mut [u8]) {
+    let mut out = out.iter_mut();
+    let mut push = |byte: u64| {
+        if let Some(out) = out.next() {
+            *out = byte as u8;
+        }
+    };
+    // Words wait here until eight bits are full: l <= 57, so 7 + 57 bits are the most.
+    let (mut waiting, mut count) = (0, 0);
+    for value in words.chunks_exact(shape.words_per_value()) {
+        waiting |= value.iter().rev().fold(0, |sum, &word| sum << 32 | u64::from(word)) << count;
+        count += shape.bits;
+        while count >= 8 {
+            push(waiting);
+            waiting >>= 8;
+            count -= 8;
+        }
+    }
+    if count > 0 {
+        push(waiting);
+    }
+}
+
 /// One robot's message: a view on the buffer it arrived in.
 #[derive(Clone, Copy, Debug)]
 pub struct Ciphertext<'a> {
@@ -119,7 +148,7 @@ impl<'a> Ciphertext<'a> {
     ///
     /// # Errors
     /// [`Malformed`] says what is wrong with it.
-    pub fn read(agreement: &Agreement, bytes: &'a [u8]) -> Result<Self, Malformed> {
+    pub fn read<P: Suite>(agreement: &Agreement<P>, bytes: &'a [u8]) -> Result<Self, Malformed> {
         let rest = open(bytes, Kind::Upload, agreement.context(), agreement.upload_len())?;
         let (envelope, rest) = match agreement.keys() {
             KeyModel::OneMessage(_) => {
@@ -129,7 +158,7 @@ impl<'a> Ciphertext<'a> {
             KeyModel::FleetShared(_) => (None, rest),
         };
         let (canary, body) = rest.split_at(agreement.canary_shape().packed_len());
-        let used = agreement.shape().coefficients % 8 * agreement.encoding().bits() as usize % 8;
+        let used = agreement.shape().coefficients % 8 * agreement.shape().bits as usize % 8;
         if used > 0 && body.last().is_some_and(|last| last >> used != 0) {
             return Err(Malformed::Padding);
         }

@@ -1,8 +1,7 @@
 //! Digits into a pad, coefficients to `l` bits, bits to bytes: one pass over a polynomial that is still in the cache.
 
-use super::pad::{Key, Pad};
 use super::simd::{Body, PackedEight, Simd};
-use crate::{Encoding, EncryptJob, Secret};
+use crate::{Encoding, Secret};
 
 /// Coefficients between two packings. It divides every n, and any number of bits makes them whole bytes.
 const BLOCK: usize = 256;
@@ -28,34 +27,6 @@ impl Body for Seal<'_> {
         let bytes = self.out.chunks_mut(n / 8 * self.encoding.bits() as usize);
         for ((pad, digits), out) in self.pad.chunks_exact_mut(n * limbs).zip(digits).zip(bytes) {
             sealer.seal(pad, digits, out);
-        }
-    }
-}
-
-/// Pads and seals consecutive polynomials without the pad ever leaving the cache.
-pub(super) struct Encrypt<'a> {
-    pub(super) job: EncryptJob<'a>,
-    pub(super) key: &'a Key,
-    pub(super) first_poly: u32,
-    pub(super) digits: &'a [u32],
-    pub(super) out: &'a mut [u8],
-}
-
-impl Body for Encrypt<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let EncryptJob { encoding, a_seed, message_seed: seed, .. } = self.job;
-        let ring = encoding.ring();
-        let n = ring.n();
-        let mut pad = Secret::new(vec![0; n * ring.plans().len()]);
-        let mut sealer = Sealer::new(s, encoding);
-        let digits = self.digits.chunks(n * encoding.digits_per_coefficient());
-        let bytes = self.out.chunks_mut(n / 8 * encoding.bits() as usize);
-        for (first_poly, (digits, out)) in (self.first_poly..=u32::MAX).zip(digits.zip(bytes)) {
-            Pad { ring, a_seed, seed, key: self.key, first_poly, out: pad.expose_mut() }.run(s);
-            sealer.seal(pad.expose_mut(), digits, out);
         }
     }
 }

@@ -81,10 +81,10 @@ fn manifests_and_stored_sums_come_back_or_are_refused() {
     let stored = sum.to_bytes();
     assert_eq!(agreement.read_sum(&stored, &fleet.backend), Ok(sum));
     let mut crowded = stored.clone();
-    crowded[16..24].copy_from_slice(&6u64.to_le_bytes());
+    crowded[16..20].copy_from_slice(&6u32.to_le_bytes());
     let refused = Err(StoredSumError::Malformed(Malformed::Count(6)));
     assert_eq!(agreement.read_sum(&crowded, &fleet.backend), refused);
-    crowded[16..24].fill(0xFF);
+    crowded[16..20].fill(0xFF);
     assert!(agreement.read_sum(&crowded, &fleet.backend).is_err());
     assert!(agreement.read_sum(&stored[..stored.len() - 1], &fleet.backend).is_err());
     assert!(agreement.read_sum(uploads[0].bytes(), &fleet.backend).is_err());

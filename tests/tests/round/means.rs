@@ -48,6 +48,21 @@ fn the_mean_is_exact_for_every_suite_and_width() {
 }
 
 #[test]
+fn a_sum_times_an_integer_has_the_same_mean() {
+    for bits in [8, 24] {
+        let mut fleet = Fleet::new();
+        let round = Round::new(&RoundTerms { bits, ..fleet.terms(100, 1000) }).unwrap();
+        let (uploads, values) = fleet.uploads(&round, 3);
+        let mut sum = fleet.sum(&round, &uploads);
+        sum.scale(7).unwrap();
+        let mean = fleet.open(&round, &sum, &verified(&uploads)).unwrap();
+        let expected = mean_on_grid(bits, 1.0, &values);
+        assert!(mean.values.iter().zip(expected).all(|(mean, expected)| (mean - expected).abs() <= f32::EPSILON));
+        assert_eq!(mean.robots, 3);
+    }
+}
+
+#[test]
 fn the_mean_is_exact_at_every_length_around_words_polynomials_and_blocks() {
     // Three values in a word, 4096 words in a polynomial, 32 polynomials in a block.
     for length in [1, 2, 3, 4, 24, 25, 12_287, 12_288, 12_289, 393_215, 393_216, 393_217] {

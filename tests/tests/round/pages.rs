@@ -1,6 +1,8 @@
 //! Pages that promise numbers, against the code.
 
-use folding::lwe::{CHUNK_LEN, ENVELOPE_LEN, HEADER_LEN, HOLDER_PUBLIC_LEN, Kind, LEAST_WORDS, Params, VERSION};
+use folding::lwe::{
+    CHUNK_LEN, DenseParams, ENVELOPE_LEN, HEADER_LEN, HOLDER_PUBLIC_LEN, Kind, LEAST_WORDS, Params, VERSION,
+};
 use std::fs;
 
 fn page(name: &str) -> String {
@@ -30,7 +32,12 @@ fn pages_say_what_the_code_says() {
         );
         says(&parameters, &row);
     }
+    let dense = DenseParams::LWE_1024_22;
+    let (name, dimension, bits, estimate) = (dense.name(), dense.dimension(), dense.bits(), dense.estimate());
+    let [classical, quantum, public] = [estimate.classical, estimate.quantum, estimate.quantum_with_public_sum];
+    says(&parameters, &format!("| {name} | {dimension} | {bits} | {classical} | {quantum} | {public} |"));
     says(&parameters, Params::TOY_256_13_INSECURE.name());
+    says(&parameters, DenseParams::TOY_LWE_64_22_INSECURE.name());
 
     let wire = page("WIRE.md");
     says(&wire, &format!("# Wire format, version {VERSION}"));

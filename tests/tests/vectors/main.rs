@@ -1,6 +1,7 @@
 //! The known answers on every backend: see tests/vectors/README.md. No answer here comes from a backend.
 
 mod files;
+mod rounds;
 mod unravel;
 
 use files::*;
