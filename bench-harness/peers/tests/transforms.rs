@@ -28,7 +28,7 @@ fn words(seed: u64, n: usize, p: u32) -> Vec<u32> {
     let mut state = seed;
     let word = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 32) * u64::from(p) >> 32) as u32
+        (((state >> 32) * u64::from(p)) >> 32) as u32
     };
     (0..n).map(word).collect()
 }
