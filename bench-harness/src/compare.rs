@@ -2,9 +2,10 @@
 
 use crate::bandwidth::Reader;
 use crate::clock::Clock;
+use crate::end_to_end::{self, Rounds, is_round};
 use crate::failure::Failure;
 use crate::machine::Machine;
-use crate::peer::{Request, Width, Worker, digest, fixed};
+use crate::peer::{Answer, Request, Width, Worker, digest, fixed, keep_core};
 use crate::progress::Progress;
 use crate::stats::{Interval, median, paired_ratio};
 use crate::task::{Case, Kernel, LENGTHS, Scale, Task, check};
@@ -32,7 +33,9 @@ pub enum Effort {
 }
 
 impl Effort {
-    fn pairs(self) -> usize {
+    /// Pairs of samples in a row.
+    #[must_use]
+    pub fn pairs(self) -> usize {
         match self {
             Self::Smoke => 3,
             Self::Full => 60,
@@ -58,8 +61,10 @@ pub struct Row {
     pub theirs_ns: f64,
     /// Our engine.
     pub engine: &'static str,
-    /// What the peer ran on.
+    /// What the peer ran on, or which version of it ran.
     pub peer_isa: String,
+    /// Values of all updates in one run of a round's step; 1 for a kernel.
+    pub values: u64,
     /// Pairs of samples behind it.
     pub pairs: usize,
     /// Runs in a sample.
@@ -82,6 +87,8 @@ pub struct Comparison {
     pub filter: String,
     /// Our engine.
     pub engine: &'static str,
+    /// Whole rounds. Their rows are among the others.
+    pub rounds: Rounds,
 }
 
 /// Whom to compare with, in what.
@@ -114,11 +121,11 @@ impl Match {
             .into_iter()
             .filter(|m| m.peer == ITSELF || format!("{} {}", m.peer, m.kernel).contains(filter))
             .collect();
-        if selected.len() > 1 {
+        if selected.len() > 1 || end_to_end::count(filter) > 0 {
             return Ok(selected);
         }
         Err(Failure::Nothing(format!(
-            "nothing to compare matches '{filter}'; try ntt, forward, inverse, expand or sum, or no filter"
+            "nothing to compare matches '{filter}'; try ntt, forward, inverse, expand, sum or round, or no filter"
         )))
     }
 }
@@ -133,7 +140,10 @@ enum Theirs<'a> {
 impl Theirs<'_> {
     fn sample(&mut self, cpu: &Cpu, repetitions: u64) -> Result<u64, Failure> {
         match self {
-            Self::Worker(worker, request) => Ok(worker.ask(&Request { repetitions, ..*request })?.cpu_ns),
+            Self::Worker(worker, request) => {
+                let request = Request { repetitions, ..*request };
+                worker.ask::<_, Answer>(&request).map(|answer| answer.cpu_ns)
+            }
             Self::Memory(reader) => Clock::Cpu.sample(repetitions, || {
                 reader.read();
                 Ok(())
@@ -161,24 +171,27 @@ pub fn compare(cpu: &Cpu, filter: &str, effort: Effort) -> Result<Comparison, Fa
     // Its own line: how long a build takes says nothing about the rest.
     let mut progress = Progress::new(1);
     progress.step("building the peers");
-    let mut worker =
-        if matches.iter().any(|m| [TFHE, CHACHA].contains(&m.peer)) { Some(Worker::start(width)?) } else { None };
+    let mut worker = Worker::start(width)?;
+    // Rounds first: they need all cores once.
+    let mut rounds = end_to_end::compare(cpu, filter, effort, &mut worker)?;
+    keep_core();
     progress = Progress::new(matches.len());
     let mut rows = Vec::new();
     for case in matches {
         progress.step(&format!("{} {} n = {}", case.peer, case.kernel, case.case.n));
-        rows.push(row(cpu, case, worker.as_mut(), effort)?);
+        rows.push(row(cpu, case, &mut worker, effort)?);
     }
-    Ok(Comparison { machine, rows, effort, filter: filter.to_owned(), engine: cpu.name() })
+    rows.append(&mut rounds.rows);
+    Ok(Comparison { machine, rows, effort, filter: filter.to_owned(), engine: cpu.name(), rounds })
 }
 
-fn row(cpu: &Cpu, case: Match, worker: Option<&mut Worker>, effort: Effort) -> Result<Row, Failure> {
+fn row(cpu: &Cpu, case: Match, worker: &mut Worker, effort: Effort) -> Result<Row, Failure> {
     check(cpu, case.case)?;
     let mut task = Task::new(case.case, Scale::Full)?;
     let mut peer_isa = cpu.name().to_owned();
     let mut theirs = match (case.peer, worker) {
         (MEMORY, _) => Theirs::Memory(Reader::with_bytes(task.bytes)),
-        (TFHE | CHACHA, Some(worker)) => {
+        (TFHE | CHACHA, worker) => {
             peer_isa = agree(cpu, case, worker)?;
             let p = Modulus::P1.value();
             Theirs::Worker(worker, Request { kernel: case.kernel, n: case.case.n, p, repetitions: 0 })
@@ -211,6 +224,7 @@ fn row(cpu: &Cpu, case: Match, worker: Option<&mut Worker>, effort: Effort) -> R
         theirs_ns: each(|pair| pair.1),
         engine: cpu.name(),
         peer_isa,
+        values: 1,
         pairs: samples.len(),
         repetitions,
         samples,
@@ -221,7 +235,7 @@ fn row(cpu: &Cpu, case: Match, worker: Option<&mut Worker>, effort: Effort) -> R
 /// so products of polynomials are compared, and a transform there and back. Returns what the peer runs on.
 fn agree(cpu: &Cpu, case: Match, worker: &mut Worker) -> Result<String, Failure> {
     let (n, p) = (case.case.n, Modulus::P1.value());
-    let mut ask = |kernel| worker.ask(&Request { kernel, n, p, repetitions: 1 });
+    let mut ask = |kernel| worker.ask::<_, Answer>(&Request { kernel, n, p, repetitions: 1 });
     let (answer, expected) = if case.peer == CHACHA {
         let mut words = vec![0; n];
         cpu.expand(&[0xA5; 32], kernels::expand::Domain::A, 7, 0, &mut words);
@@ -284,7 +298,7 @@ impl fmt::Display for Comparison {
             "{:16} {:8} {:15} {:>6}  {:>6}  {:>16}  {:>11} {:>11}",
             "peer", "on", "kernel", "n", "ratio", "95 % interval", "ours ns", "theirs ns"
         )?;
-        for row in &self.rows {
+        for row in self.rows.iter().filter(|row| !is_round(row)) {
             let Interval { ratio, low, high } = row.interval;
             let interval = format!("{low:.3} .. {high:.3}");
             writeln!(
@@ -302,7 +316,31 @@ impl fmt::Display for Comparison {
             f,
             "\nratio: their time over ours; above 1, ours is faster. inverse: theirs leaves out the factor 1/n."
         )?;
-        writeln!(f, "blind below {:.1} %: how far our own code differed from itself", 100.0 * self.noise())
+        writeln!(f, "blind below {:.1} %: how far our own code differed from itself", 100.0 * self.noise())?;
+        self.rounds_of(f)
+    }
+}
+
+impl Comparison {
+    fn rounds_of(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows.iter().any(is_round) {
+            writeln!(
+                f,
+                "\n{:16} {:15} {:>8}  {:>8}  {:>20}  {:>12} {:>12}  {:>5}",
+                "peer", "step", "values", "ratio", "95 % interval", "ours ns/val", "theirs", "pairs"
+            )?;
+        }
+        for row in self.rows.iter().filter(|row| is_round(row)) {
+            let Interval { ratio, low, high } = row.interval;
+            let (interval, values) = (format!("{low:.2} .. {high:.2}"), row.values as f64);
+            let (ours, theirs) = (row.ours_ns / values, row.theirs_ns / values);
+            let Row { peer, kernel, n, pairs, .. } = row;
+            writeln!(
+                f,
+                "{peer:16} {kernel:15} {n:>8}  {ratio:>8.2}  {interval:>20}  {ours:>12.3} {theirs:>12.3}  {pairs:>5}"
+            )?;
+        }
+        write!(f, "{}", self.rounds)
     }
 }
 

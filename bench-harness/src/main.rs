@@ -6,7 +6,7 @@ use kernels::cpu::{Cpu, Isa};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
-use tensorguard::{backends, calibration, compare, device, doctor, kat, results, table};
+use tensorguard::{backends, calibration, compare, device, doctor, kat, memory, peer, results, table};
 
 /// Measures TensorGuard's kernels on this machine.
 ///
@@ -45,6 +45,8 @@ Examples:
   tensorguard compare-peers --filter ntt --isa cpu-avx2   both sides with AVX2 only
   tensorguard compare-peers --out results                 keep samples, result and summary in a new folder there
   tensorguard compare-peers --filter ntt --smoke          a few pairs of one size: does it work at all?
+  tensorguard compare-peers --install-peers               fetch the peers that are Python packages; nothing is measured
+  tensorguard compare-peers --filter round                whole rounds: times, sizes, errors, memory
 
 A ratio is their time over ours: above 1, ours is faster. The interval holds it in 95 of 100 resamplings.";
 
@@ -85,6 +87,16 @@ enum Command {
         /// Folder in which a new folder <date>-<machine>-<what> is made for samples, result and summary.
         #[arg(long, value_name = "FOLDER")]
         out: Option<PathBuf>,
+        /// Only fetch the peers that are Python packages (TenSEAL with SEAL), from PyPI into bench-harness/peers/target.
+        #[arg(long)]
+        install_peers: bool,
+    },
+    /// The server of `compare-peers --filter round`: adds uploads from standard input and says what memory that took.
+    #[command(hide = true)]
+    SumUploads {
+        /// Values of an update.
+        #[arg(long)]
+        values: usize,
     },
     /// Known answers for given seeds, to compare other programs with this one. Takes no messages: no encryption tool.
     #[command(after_help = KAT_EXAMPLES)]
@@ -174,7 +186,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             let findings = doctor::examine(gpu.adapter.as_deref());
             if *json { print_json(&findings) } else { print(&findings.to_string()) }
         }
-        Some(Command::ComparePeers { filter, engine, json, smoke, out }) => {
+        Some(Command::ComparePeers { install_peers: true, .. }) => peer::install(),
+        Some(Command::SumUploads { values }) => {
+            print_json(&memory::serve(&Cpu::best(1), *values, &mut std::io::stdin().lock())?)
+        }
+        Some(Command::ComparePeers { filter, engine, json, smoke, out, .. }) => {
             let effort = if *smoke { compare::Effort::Smoke } else { compare::Effort::Full };
             let comparison = compare::compare(&engine.cpu(1)?, filter, effort)?;
             if *json {

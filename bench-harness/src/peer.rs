@@ -1,6 +1,7 @@
 //! The program that runs other libraries' kernels: built from `bench-harness/peers`, asked line by line.
 
 use crate::failure::Failure;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -50,8 +51,8 @@ pub struct Answer {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Reply {
-    Answer(Answer),
+enum Reply<A> {
+    Answer(A),
     Refusal { error: String },
 }
 
@@ -70,8 +71,25 @@ impl Worker {
     /// [`Failure::Internal`] where there is no checkout or no compiler, or the build fails; it says what to do.
     pub fn start(width: Width) -> Result<Self, Failure> {
         let program = build(&folder()?, width)?;
-        stay();
-        let spawned = Command::new(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        Self::run(&mut Command::new(&program))
+    }
+
+    /// Starts the program for peers that are Python packages.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where they are not installed; it says how to.
+    pub fn python(peer: &str) -> Result<Self, Failure> {
+        let peers = folder()?;
+        let python = interpreter(&peers);
+        if !python.is_file() {
+            let why = "not installed; `tensorguard compare-peers --install-peers` does that, from PyPI";
+            return Err(Failure::Internal(why.to_owned()));
+        }
+        Self::run(Command::new(python).arg(peers.join("python/rounds.py")).arg(peer))
+    }
+
+    fn run(command: &mut Command) -> Result<Self, Failure> {
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.map_err(|error| Failure::Internal(format!("cannot start the peer worker: {error}")))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Failure::Internal("the peer worker has no pipes".to_owned()));
@@ -83,14 +101,14 @@ impl Worker {
     ///
     /// # Errors
     /// [`Failure::Internal`] where the worker refuses or is gone.
-    pub fn ask(&mut self, request: &Request) -> Result<Answer, Failure> {
+    pub fn ask<Q: Serialize, A: DeserializeOwned>(&mut self, request: &Q) -> Result<A, Failure> {
         let gone = |error| Failure::Internal(format!("the peer worker is gone ({error}); run the command again"));
         writeln!(self.input, "{}", serde_json::to_string(request)?).map_err(gone)?;
         let mut line = String::new();
         if self.output.read_line(&mut line).map_err(gone)? == 0 {
             return Err(gone(std::io::ErrorKind::UnexpectedEof.into()));
         }
-        match serde_json::from_str(&line)? {
+        match serde_json::from_str::<Reply<A>>(&line)? {
             Reply::Answer(answer) => Ok(answer),
             Reply::Refusal { error } => Err(Failure::Internal(format!("the peer worker refuses: {error}"))),
         }
@@ -105,9 +123,9 @@ impl Drop for Worker {
     }
 }
 
-/// Keeps this thread, and the worker it starts, on one core. Only one of the two works at a time, and cores differ: in
+/// Keeps this thread, and the workers it starts, on one core. Only one of them works at a time, and cores differ: in
 /// clock, and in what others do on them.
-fn stay() {
+pub fn keep_core() {
     #[cfg(target_os = "linux")]
     {
         let mut here = rustix::thread::CpuSet::new();
@@ -127,6 +145,29 @@ fn folder() -> Result<PathBuf, Failure> {
             Failure::Internal(why.to_owned())
         },
     )
+}
+
+/// Where `--install-peers` puts Python packages: no folder of git's.
+fn interpreter(peers: &Path) -> PathBuf {
+    peers.join("target/python/bin/python")
+}
+
+/// Installs the peers that are Python packages, at the versions of `requirements.txt`. Uses the network.
+///
+/// # Errors
+/// [`Failure::Internal`] where there is no Python, or it cannot install them.
+pub fn install() -> Result<(), Failure> {
+    let peers = folder()?;
+    let python = interpreter(&peers);
+    let run = |command: &mut Command| {
+        let done = command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr())).status();
+        let done = done.map_err(|error| Failure::Internal(format!("cannot run {command:?}: {error}")))?;
+        let failed = || Failure::Internal(format!("{command:?} failed; see its message above"));
+        done.success().then_some(()).ok_or_else(failed)
+    };
+    run(Command::new("python3").args(["-m", "venv"]).arg(peers.join("target/python")))?;
+    let mut pip = Command::new(python);
+    run(pip.args(["-m", "pip", "install", "--only-binary", ":all:", "-r"]).arg(peers.join("python/requirements.txt")))
 }
 
 /// Builds the worker and returns the program. A build that is up to date takes a fraction of a second.
@@ -200,9 +241,10 @@ mod tests {
 
     #[test]
     fn refusals_and_answers_are_told_apart() {
-        let refusal = serde_json::from_str("{\"error\":\"no\"}");
+        let refusal = serde_json::from_str::<Reply<Answer>>("{\"error\":\"no\"}");
         assert!(matches!(refusal, Ok(Reply::Refusal { error }) if error == "no"));
-        let answer = serde_json::from_str("{\"cpu_ns\":1,\"digest\":18446744073709551615,\"isa\":\"avx2\"}");
+        let answer =
+            serde_json::from_str::<Reply<Answer>>("{\"cpu_ns\":1,\"digest\":18446744073709551615,\"isa\":\"avx2\"}");
         assert!(matches!(answer, Ok(Reply::Answer(answer)) if answer.digest == u64::MAX));
     }
 }

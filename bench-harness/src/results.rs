@@ -1,6 +1,7 @@
 //! Results on disk: `<date>-<machine>-<what>/{samples.jsonl, result.json, summary.md}`, never overwritten.
 
 use crate::compare::{Comparison, Row};
+use crate::end_to_end::Rounds;
 use crate::failure::Failure;
 use crate::machine::{Machine, load};
 use crate::stats::SEED;
@@ -32,6 +33,7 @@ struct Record<'a> {
     engine: &'static str,
     noise: f64,
     rows: &'a [Row],
+    rounds: &'a Rounds,
 }
 
 #[derive(Serialize)]
@@ -75,6 +77,7 @@ pub fn write(parent: &Path, comparison: &Comparison) -> Result<PathBuf, Failure>
         engine: comparison.engine,
         noise: comparison.noise(),
         rows: &comparison.rows,
+        rounds: &comparison.rounds,
     };
     fs::write(folder.join("samples.jsonl"), samples(&comparison.rows)?).map_err(failed)?;
     fs::write(folder.join("result.json"), serde_json::to_string_pretty(&result)? + "\n").map_err(failed)?;

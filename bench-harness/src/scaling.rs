@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::failure::Failure;
+use crate::rounds::Ours;
 use crate::stats::{Interval, paired_ratio};
 use crate::task::{Case, Kernel, Scale, Task, check};
 use kernels::cpu::Cpu;
@@ -56,6 +57,30 @@ pub fn measure(one: &Cpu, all: &Cpu, kernel: Kernel) -> Result<Scaling, Failure>
     }
     let interval = paired_ratio(&samples_ns);
     Ok(Scaling { kernel: kernel.name(), n: case.n, threads: all.threads(), interval, samples_ns })
+}
+
+/// What all threads bring to a robot that encrypts an update; nothing to say on one core.
+///
+/// # Errors
+/// [`Failure::Wrong`] where the round is wrong.
+pub fn of_rounds(one: &Cpu, length: usize) -> Result<Option<Scaling>, Failure> {
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let Some(all) = Cpu::with(one.isa(), threads).filter(|_| threads > 1) else { return Ok(None) };
+    let mut ours = Ours::prepare(one, length, 16)?;
+    let repetitions = Clock::Wall.calibrate(SAMPLE_NS, || ours.encrypt(&all))?;
+    let mut samples_ns = Vec::new();
+    for pair in 0..PAIRS {
+        let mut sample = |cpu: &Cpu| Clock::Wall.sample(repetitions, || ours.encrypt(cpu));
+        samples_ns.push(if pair % 2 == 0 {
+            let fast = sample(&all)?;
+            (fast, sample(one)?)
+        } else {
+            let slow = sample(one)?;
+            (sample(&all)?, slow)
+        });
+    }
+    let interval = paired_ratio(&samples_ns);
+    Ok(Some(Scaling { kernel: "round-encrypt", n: length, threads, interval, samples_ns }))
 }
 
 #[cfg(test)]

@@ -8,6 +8,10 @@
 //!
 //! `forward`, `inverse` (without the factor 1/n), `inverse-scaled` and `expand` are timed: that many runs in place.
 //! `product`, `round-trip` and `keystream` are checks: the digest tells the caller whether both sides compute the same.
+//!
+//! A request with a `step` in place of the kernel is about a whole round under pairwise masks: see [`masks`].
+
+mod masks;
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
@@ -16,6 +20,20 @@ use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 use std::io::{BufRead, Write};
 use tfhe_ntt::prime32::Plan;
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ask {
+    Kernel(Request),
+    Round(masks::Request),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Told {
+    Kernel(Answer),
+    Round(masks::Answer),
+}
 
 #[derive(Deserialize)]
 struct Request {
@@ -37,17 +55,18 @@ struct Refusal {
     error: String,
 }
 
-/// The plan of the last request: making one takes longer than a sample.
+/// The plan and the round of the last request: making one takes longer than a sample.
 struct Worker {
     plan: Option<Plan>,
+    round: Option<masks::Round>,
 }
 
 fn main() -> std::io::Result<()> {
-    let mut worker = Worker { plan: None };
+    let mut worker = Worker { plan: None, round: None };
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let answer = serde_json::from_str(&line?).map_err(|error| error.to_string());
-        let line = match answer.and_then(|request| worker.serve(&request)) {
+        let line = match answer.and_then(|ask| worker.answer(&ask)) {
             Ok(answer) => serde_json::to_string(&answer)?,
             Err(error) => serde_json::to_string(&Refusal { error })?,
         };
@@ -58,6 +77,13 @@ fn main() -> std::io::Result<()> {
 }
 
 impl Worker {
+    fn answer(&mut self, ask: &Ask) -> Result<Told, String> {
+        match ask {
+            Ask::Kernel(request) => self.serve(request).map(Told::Kernel),
+            Ask::Round(request) => masks::Round::serve(&mut self.round, request).map(Told::Round),
+        }
+    }
+
     fn serve(&mut self, request: &Request) -> Result<Answer, String> {
         let &Request { n, p, repetitions, .. } = request;
         if !(64..=1 << 20).contains(&n) {
