@@ -3,6 +3,7 @@
 //! A backend this machine lacks is listed as ignored, with the reason. `REQUIRE_BACKENDS=cpu-avx512,wgpu` turns that into a
 //! failure, for machines that are supposed to have it.
 
+use cuda::Cuda;
 use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
 use libtest_mimic::{Arguments, Trial};
@@ -14,11 +15,11 @@ fn main() {
     let required: Vec<&str> = required.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     let mut trials = Vec::new();
     let mut known = vec![];
-    let mut add = |name: &'static str, backend: Result<Arc<dyn Backend>, &'static str>| {
+    let mut add = |name: &'static str, backend: Result<Arc<dyn Backend>, String>| {
         known.push(name);
         trials.extend(match backend {
             Ok(backend) => cases(name, &backend),
-            Err(reason) => vec![absent(name, reason, required.contains(&name))],
+            Err(reason) => vec![absent(name, &reason, required.contains(&name))],
         });
     };
     for isa in Isa::ALL {
@@ -27,6 +28,8 @@ fn main() {
     // Other thread counts on the best engine: the bits must not notice.
     add("cpu-best-2-threads", Ok(Arc::new(Cpu::best(2))));
     add("cpu-best-5-threads", Ok(Arc::new(Cpu::best(5))));
+    // With the stand-in of scripts/cuda-shim on LD_LIBRARY_PATH this runs the kernels on the host.
+    add("cuda", Cuda::new().map(|cuda| Arc::new(cuda) as Arc<dyn Backend>).map_err(|absent| absent.to_string()));
     for name in required.iter().filter(|name| !known.contains(name)) {
         let message = format!("REQUIRE_BACKENDS names {name}, which is none of {known:?}");
         trials.push(Trial::test(format!("{name}::is_known"), move || Err(message.into())));
@@ -34,10 +37,10 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-fn engine(isa: Isa, threads: usize) -> Result<Arc<dyn Backend>, &'static str> {
+fn engine(isa: Isa, threads: usize) -> Result<Arc<dyn Backend>, String> {
     match Cpu::with(isa, threads) {
         Some(cpu) => Ok(Arc::new(cpu)),
-        None => Err(isa.absent_reason().unwrap_or("no reason known")),
+        None => Err(isa.absent_reason().unwrap_or("no reason known").to_owned()),
     }
 }
 
@@ -52,9 +55,10 @@ fn cases(name: &str, backend: &Arc<dyn Backend>) -> Vec<Trial> {
     SUITE.iter().map(trial).collect()
 }
 
-fn absent(name: &str, reason: &'static str, required: bool) -> Trial {
+fn absent(name: &str, reason: &str, required: bool) -> Trial {
+    let message = format!("REQUIRE_BACKENDS wants this backend, but {reason}");
     let trial = Trial::test(format!("{name}::absent ({reason})"), move || {
-        Err(format!("REQUIRE_BACKENDS wants this backend, but {reason}").into())
+        Err(message.into())
     });
     trial.with_ignored_flag(!required)
 }

@@ -45,6 +45,7 @@ const SKIPPED: &[&str] = &[".git", ".cache", "target", "__pycache__"];
 
 /// The only files that may say `unsafe`.
 const UNSAFE_FILES: &[&str] = &[
+    "cuda/src/launch.rs",
     "kernels/src/cpu/avx2.rs",
     "kernels/src/cpu/avx512.rs",
     "kernels/src/cpu/memory.rs",
@@ -67,7 +68,7 @@ const NOT_KERNELS: &[(&str, &str)] = &[
 ];
 
 /// Clocks, files, the environment and the terminal belong to a binary.
-const LIBRARY_ROOMS: &[&str] = &["ntt/src", "kernels/src"];
+const LIBRARY_ROOMS: &[&str] = &["ntt/src", "kernels/src", "cuda/src"];
 const NOT_IN_LIBRARIES: &[&str] = &[
     "println!",
     "eprintln!",
