@@ -1,6 +1,7 @@
 //! `tensorguard doctor`: what this machine offers, and why what is missing is missing.
 
 use crate::machine::{Machine, program};
+use cuda::{Cuda, Facts};
 use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
 use serde::Serialize;
@@ -40,9 +41,11 @@ pub fn examine() -> Findings {
         None => found(isa.name(), true, ""),
         Some(why) => found(isa.name(), false, why),
     }));
-    for gpu in ["wgpu", "cuda"] {
-        backends.push(found(gpu, false, "this version has no GPU engine"));
-    }
+    backends.push(found("wgpu", false, "this version has no WebGPU engine"));
+    backends.push(match Cuda::new() {
+        Ok(cuda) => found("cuda", true, &device(cuda.facts())),
+        Err(absent) => found("cuda", false, &absent.to_string()),
+    });
     let tool = |name, present: &str, absent: &str| match program(name) {
         Some(_) => found(name, true, present),
         None => found(name, false, absent),
@@ -68,6 +71,14 @@ pub fn examine() -> Findings {
         backends,
         tools,
     }
+}
+
+/// Name, capability and driver of a GPU in one line.
+fn device(facts: &Facts) -> String {
+    let Facts { name, capability, driver, multiprocessors, .. } = facts;
+    let version = |number: u32, unit: u32, step: u32| format!("{}.{}", number / unit, number % unit / step);
+    let (capability, driver) = (version(*capability, 10, 1), version(*driver, 1000, 10));
+    format!("{name}, compute capability {capability}, {multiprocessors} multiprocessors, driver for CUDA {driver}")
 }
 
 fn found(name: &'static str, present: bool, note: &str) -> Found {

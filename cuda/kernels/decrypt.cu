@@ -120,7 +120,8 @@ struct OpenMaskArgs {
 
 // For polynomials whose residues do not fit a block's registers: the mask comes from memory.
 KERNEL(decrypt_mask, OpenMaskArgs, 256) {
-    __shared__ Noise records[256];
+    extern __shared__ uint4 block_memory[];
+    Noise* records = reinterpret_cast<Noise*>(block_memory);
     const u64 index = (u64)blockIdx.x * 256 + threadIdx.x;
     const u64 n = 1u << args.log, poly = index >> args.log;
     const u32 limbs = args.open.encoding.limbs;

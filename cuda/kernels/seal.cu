@@ -21,7 +21,8 @@ DEVICE u64 wide(u32 low, u32 high) {
 
 // 256 coefficients, the smallest polynomial, are a whole number of 32-bit words.
 KERNEL(seal, SealArgs, 256) {
-    __shared__ u64 staged[256];
+    extern __shared__ uint4 block_memory[];
+    u64* staged = reinterpret_cast<u64*>(block_memory);
     const EncodingArgs& encoding = args.encoding;
     const u64 index = (u64)blockIdx.x * 256 + threadIdx.x;
     const u64 n = 1u << args.log, poly = index >> args.log;

@@ -14,13 +14,13 @@ struct SumArgs {
     u32 bits;
 };
 
-// Coefficients of a block: 8 * bits units of 16 bytes, at most two for each thread.
+// Coefficients of a block: 8 * bits units of 16 bytes, at most two for each thread. Shared memory holds two such tiles,
+// each with a unit behind it that reads of its last words may touch.
 static constexpr u32 TILE = 1024;
 static constexpr u32 THREADS = 256;
-static constexpr u32 TILE_WORDS = TILE * 57 / 32;
 
 template <bool WIDE>
-DEVICE void sum(const SumArgs& args, u32 (*tiles)[TILE_WORDS + 4]) {
+DEVICE void sum(const SumArgs& args, uint4* tiles) {
     const u64 first = (u64)blockIdx.x * TILE, unit = (u64)blockIdx.x * 8 * args.bits;
     const u32 near = threadIdx.x, far = threadIdx.x + THREADS;
     const bool has_near = near < 8 * args.bits && unit + near < args.stride;
@@ -39,9 +39,9 @@ DEVICE void sum(const SumArgs& args, u32 (*tiles)[TILE_WORDS + 4]) {
     if (has_far && args.row_count > 0) other = __ldg(&row[far]);
     for (u32 r = 0; r < args.row_count; r++) {
         // Two tiles in turn: whoever still reads the other one has not passed this row's barrier.
-        u32* tile = tiles[r % 2];
-        if (near < 8 * args.bits) reinterpret_cast<uint4*>(tile)[near] = one;
-        if (far < 8 * args.bits) reinterpret_cast<uint4*>(tile)[far] = other;
+        uint4* tile = tiles + r % 2 * (8 * args.bits + 1);
+        if (near < 8 * args.bits) tile[near] = one;
+        if (far < 8 * args.bits) tile[far] = other;
         row += args.stride;
         if (has_near && r + 1 < args.row_count) one = __ldg(&row[near]);
         if (has_far && r + 1 < args.row_count) other = __ldg(&row[far]);
@@ -49,7 +49,7 @@ DEVICE void sum(const SumArgs& args, u32 (*tiles)[TILE_WORDS + 4]) {
 #pragma unroll
         for (u32 i = 0; i < TILE / THREADS; i++) {
             const u32 bit = (threadIdx.x + i * THREADS) * args.bits;
-            const u32* words = &tile[bit / 32];
+            const u32* words = reinterpret_cast<const u32*>(tile) + bit / 32;
             // Bits above the word's own are garbage, as are words past the tile's end; they do not reach its own.
             const u32 low = __funnelshift_r(words[0], words[1], bit % 32);
             const u32 high = WIDE ? __funnelshift_r(words[1], words[2], bit % 32) : 0;
@@ -67,11 +67,11 @@ DEVICE void sum(const SumArgs& args, u32 (*tiles)[TILE_WORDS + 4]) {
 }
 
 KERNEL(sum_narrow, SumArgs, THREADS) {
-    __shared__ alignas(16) u32 tiles[2][TILE_WORDS + 4];
-    sum<false>(args, tiles);
+    extern __shared__ uint4 block_memory[];
+    sum<false>(args, block_memory);
 }
 
 KERNEL(sum_wide, SumArgs, THREADS) {
-    __shared__ alignas(16) u32 tiles[2][TILE_WORDS + 4];
-    sum<true>(args, tiles);
+    extern __shared__ uint4 block_memory[];
+    sum<true>(args, block_memory);
 }

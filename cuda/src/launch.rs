@@ -6,6 +6,8 @@
 //! the memory that their arguments name. The driver promises what its manual says of each call.
 #![allow(unsafe_code)]
 
+use crate::arena::{Arena, Kind};
+use crate::facts::{Facts, Memory};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 use kernels::Fault;
 use std::collections::HashMap;
@@ -91,32 +93,6 @@ fn present() -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// What the driver says of the device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// The device's name.
-    pub name: String,
-    /// Compute capability, 87 for 8.7.
-    pub capability: u32,
-    /// The driver's version, 11040 for 11.4.
-    pub driver: u32,
-    /// Multiprocessors.
-    pub multiprocessors: u32,
-    /// Shared memory that a block may ask for, in bytes.
-    pub shared_bytes: u32,
-    /// Whether device and host use the same memory.
-    pub memory: Memory,
-}
-
-/// Whose memory the device computes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
-    /// Its own.
-    Own,
-    /// The host's, as on Jetson.
-    Shared,
 }
 
 /// The first device and its context, until dropped.
@@ -291,15 +267,11 @@ impl Plain for u64 {}
 /// Device memory inside a lane. Valid until the lane is reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
-pub(crate) struct At(pub(crate) u64);
+pub(crate) struct At(u64);
 
-/// What must happen to memory after its use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Nothing.
-    Public,
-    /// It is overwritten with zeros.
-    Secret,
+impl At {
+    /// No memory: for what a kernel then does not look at.
+    pub(crate) const NONE: Self = Self(0);
 }
 
 /// A piece of device memory in use.
@@ -315,46 +287,6 @@ pub(crate) struct Arrival {
     block: usize,
     offset: usize,
     bytes: usize,
-}
-
-/// Blocks of memory handed out piece by piece, and kept for the next job.
-#[derive(Debug, Default)]
-struct Arena {
-    blocks: Vec<(u64, usize)>,
-    used: usize,
-}
-
-const ALIGNMENT: usize = 256;
-const SMALLEST_BLOCK: usize = 1 << 16;
-
-impl Arena {
-    /// Block and offset of `bytes` fresh bytes in the last block, which `allocate` makes if there is no room.
-    fn take(
-        &mut self,
-        bytes: usize,
-        allocate: impl FnOnce(usize) -> Result<u64, Fault>,
-    ) -> Result<(usize, usize), Fault> {
-        let bytes = bytes.next_multiple_of(ALIGNMENT).max(ALIGNMENT);
-        let room = self.blocks.last().map_or(0, |(_, size)| size - self.used);
-        if room < bytes {
-            let all: usize = self.blocks.iter().map(|(_, size)| size).sum();
-            let size = bytes.max(all).max(SMALLEST_BLOCK);
-            self.blocks.push((allocate(size)?, size));
-            self.used = 0;
-        }
-        let offset = self.used;
-        self.used += bytes;
-        Ok((self.blocks.len() - 1, offset))
-    }
-
-    /// Starts anew with the largest block; gives back the others.
-    fn reset(&mut self) -> Vec<(u64, usize)> {
-        self.used = 0;
-        let last = self.blocks.pop();
-        let others = std::mem::take(&mut self.blocks);
-        self.blocks.extend(last);
-        others
-    }
 }
 
 /// A stream with its own device and pinned memory: what one job at a time uses.
@@ -454,7 +386,7 @@ impl Lane {
         let mut bytes = size_of::<A>();
         let place = std::ptr::from_ref(args).cast_mut().cast::<c_void>();
         // "Buffer pointer", "buffer size" and "end" of the driver's manual.
-        let (pointer, size) = (1usize as *mut c_void, 2usize as *mut c_void);
+        let (pointer, size) = (std::ptr::without_provenance_mut(1), std::ptr::without_provenance_mut(2));
         let mut extra = [pointer, place, size, (&raw mut bytes).cast(), std::ptr::null_mut()];
         self.device.note(driver!(sys::cuLaunchKernel(
             function,
@@ -504,7 +436,10 @@ impl Lane {
 
     /// Copies what arrived to where it is wanted. Only after [`Lane::finish`].
     pub(crate) fn read<T: Plain>(&self, arrival: Arrival, out: &mut [T]) {
-        assert!(self.secrets.is_empty() && size_of_val(out) == arrival.bytes, "an arrival is read whole, after the wait");
+        assert!(
+            self.secrets.is_empty() && size_of_val(out) == arrival.bytes,
+            "an arrival is read whole, after the wait"
+        );
         let from = (self.pinned.blocks[arrival.block].0 as usize + arrival.offset) as *const u8;
         // SAFETY: the stream was waited for, so the pinned bytes are there and still; `T` is plain.
         unsafe { std::ptr::copy_nonoverlapping(from, out.as_mut_ptr().cast::<u8>(), arrival.bytes) };

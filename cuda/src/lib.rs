@@ -11,25 +11,27 @@
 //! ```
 #![deny(unsafe_code)]
 
+mod arena;
 mod arguments;
+mod facts;
 mod launch;
 mod modules;
+mod run;
 mod size;
 mod tables;
 
-use arguments::{Field, NttArgs};
+use arena::Kind;
+use arguments::{Errors, Source};
 use core::fmt;
-use kernels::{
-    Backend, DecryptJob, DenseJob, Direction, EncryptJob, Fault, Noise, PadJob, Plan, SealJob, Shape,
-};
-use launch::{Device, Kind, Lane, Launch};
-use modules::{Modules, Stem};
-use ntt::Shoup;
-use size::Size;
+use core::ops::Add;
+use kernels::{Backend, DecryptJob, DenseJob, Direction, EncryptJob, Fault, Noise, PadJob, Plan, SealJob, Shape};
+use launch::{Device, Lane};
+use modules::Modules;
 use std::sync::{Arc, Mutex, PoisonError};
 use tables::Tables;
+use zeroize::Zeroize;
 
-pub use launch::{Facts, Memory};
+pub use facts::{Facts, Memory};
 
 /// Why there is no such engine on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +62,8 @@ impl Cuda {
     /// [`Absent`] says why there is none, and what would help.
     pub fn new() -> Result<Self, Absent> {
         let device = Device::open().map_err(Absent)?;
-        let tables = Tables::new(&device).map_err(|fault| Absent(format!("the CUDA device gives no stream: {fault}")))?;
+        let tables =
+            Tables::new(&device).map_err(|fault| Absent(format!("the CUDA device gives no stream: {fault}")))?;
         Ok(Self { modules: Modules::default(), tables, idle: Mutex::default(), device })
     }
 
@@ -81,11 +84,6 @@ impl Cuda {
     }
 }
 
-/// How many polynomials, as the kernels count them.
-fn count(polys: usize) -> Result<u32, Fault> {
-    u32::try_from(polys).map_err(|_| Fault::Declined)
-}
-
 impl Backend for Cuda {
     fn name(&self) -> &'static str {
         "cuda"
@@ -93,33 +91,9 @@ impl Backend for Cuda {
 
     fn ntt(&self, plan: &Plan, direction: Direction, polys: &mut [u32]) -> Result<(), Fault> {
         assert!(polys.len().is_multiple_of(plan.n()), "a batch is a whole number of polynomials");
-        let (size, number) = (Size::of(plan.n()), polys.len() / plan.n());
-        let module = self.modules.get(&self.device, Stem::Ntt)?;
-        let (modulus, root) = (plan.modulus(), plan.inverse_table().0[1]);
         self.job(|lane| {
             let words = lane.upload(polys, Kind::Secret)?;
-            let args = NttArgs {
-                words: words.at,
-                roots: self.tables.roots(plan, direction)?,
-                polys: count(number)?,
-                field: Field::of(plan),
-                n_inverse: plan.n_inverse().into(),
-                last_root: Shoup::new(modulus, modulus.mul(root, plan.n_inverse().factor)).into(),
-            };
-            let way = match direction {
-                Direction::Forward => "forward",
-                Direction::Inverse => "inverse",
-            };
-            lane.launch(
-                &Launch {
-                    module,
-                    kernel: &format!("ntt_{way}_{}", size.log),
-                    blocks: size.blocks(number),
-                    threads: size.threads,
-                    shared_bytes: 4 * size.words,
-                },
-                &args,
-            )?;
+            self.run_ntt(lane, plan, direction, words, polys.len() / plan.n())?;
             let arrival = lane.fetch(words, size_of_val(polys), Kind::Secret)?;
             lane.finish()?;
             lane.read(arrival, polys);
@@ -127,27 +101,106 @@ impl Backend for Cuda {
         })
     }
 
-    fn pad(&self, _: &PadJob<'_>, _: &mut [u32]) -> Result<(), Fault> {
-        Err(Fault::Declined)
+    fn pad(&self, job: &PadJob<'_>, out: &mut [u32]) -> Result<(), Fault> {
+        let polys = job.polys(out);
+        self.job(|lane| {
+            let seed = lane.upload(job.message_seed.expose(), Kind::Secret)?;
+            let ring = self.ring(lane, job.ring, job.a_seed, job.first_poly, polys, Source::Message, seed)?;
+            let words = lane.take(size_of_val(out), Kind::Secret)?;
+            self.run_pad(lane, job.ring, ring, Errors::Added, seed, words)?;
+            let arrival = lane.fetch(words, size_of_val(out), Kind::Secret)?;
+            lane.finish()?;
+            lane.read(arrival, out);
+            Ok(())
+        })
     }
 
-    fn seal(&self, _: &SealJob<'_>, _: &mut [u32], _: &[u32], _: &mut [u8]) -> Result<(), Fault> {
-        Err(Fault::Declined)
+    fn seal(&self, job: &SealJob<'_>, pad: &mut [u32], digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
+        job.check(pad, digits, out);
+        self.job(|lane| {
+            let residues = lane.upload(pad, Kind::Secret)?;
+            let message = lane.upload(digits, Kind::Secret)?;
+            let row = lane.take(out.len().next_multiple_of(4), Kind::Public)?;
+            self.run_seal(lane, job.encoding, residues, message, digits.len(), row)?;
+            let arrival = lane.fetch(row, out.len(), Kind::Public)?;
+            lane.finish()?;
+            lane.read(arrival, out);
+            pad.zeroize();
+            Ok(())
+        })
     }
 
-    fn encrypt(&self, _: &EncryptJob<'_>, _: &[u32], _: &mut [u8]) -> Result<(), Fault> {
-        Err(Fault::Declined)
+    fn encrypt(&self, job: &EncryptJob<'_>, digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
+        job.check(digits, out);
+        self.job(|lane| {
+            let message = lane.upload(digits, Kind::Secret)?;
+            let row = lane.take(out.len().next_multiple_of(4), Kind::Public)?;
+            self.run_encrypt(lane, job, message, digits.len(), row)?;
+            let arrival = lane.fetch(row, out.len(), Kind::Public)?;
+            lane.finish()?;
+            lane.read(arrival, out);
+            Ok(())
+        })
     }
 
-    fn sum(&self, _: &Shape, _: &[&[u8]], _: &mut [u32]) -> Result<(), Fault> {
-        Err(Fault::Declined)
+    fn sum(&self, shape: &Shape, rows: &[&[u8]], accumulator: &mut [u32]) -> Result<(), Fault> {
+        shape.check(rows, accumulator);
+        self.job(|lane| {
+            let values = lane.upload(accumulator, Kind::Public)?;
+            let stride = shape.packed_len().next_multiple_of(16);
+            let packed = lane.take(stride * rows.len(), Kind::Public)?;
+            for (index, row) in rows.iter().enumerate() {
+                lane.send(packed, index * stride, row, Kind::Public)?;
+            }
+            self.run_sum(lane, shape, packed, rows.len(), values)?;
+            let arrival = lane.fetch(values, size_of_val(accumulator), Kind::Public)?;
+            lane.finish()?;
+            lane.read(arrival, accumulator);
+            Ok(())
+        })
     }
 
-    fn decrypt(&self, _: &DecryptJob<'_>, _: &[u32], _: &mut [u32]) -> Result<Noise, Fault> {
-        Err(Fault::Declined)
+    fn decrypt(&self, job: &DecryptJob<'_>, accumulator: &[u32], digits: &mut [u32]) -> Result<Noise, Fault> {
+        job.check(accumulator, digits);
+        self.job(|lane| {
+            let values = lane.upload(accumulator, Kind::Public)?;
+            let opened = lane.take(size_of_val(digits), Kind::Secret)?;
+            let (records, count) = self.run_decrypt(lane, job, values, digits.len(), opened)?;
+            let digits_arrival = lane.fetch(opened, size_of_val(digits), Kind::Secret)?;
+            let noise_arrival = lane.fetch(records, count * RECORD_BYTES, Kind::Secret)?;
+            lane.finish()?;
+            lane.read(digits_arrival, digits);
+            let mut words = vec![0u64; count * RECORD_BYTES / 8];
+            lane.read(noise_arrival, &mut words);
+            let coefficients = job.encoding.coefficients(digits.len()) as u64;
+            Ok(words.as_chunks().0.iter().map(noise).fold(Noise { coefficients, ..Noise::default() }, Add::add))
+        })
     }
 
-    fn dense(&self, _: &DenseJob<'_>, _: &mut [u32]) -> Result<(), Fault> {
-        Err(Fault::Declined)
+    fn dense(&self, job: &DenseJob<'_>, rows: &mut [u32]) -> Result<(), Fault> {
+        job.check(rows);
+        self.job(|lane| {
+            let values = lane.upload(rows, Kind::Secret)?;
+            self.run_dense(lane, job, values, rows.len())?;
+            let arrival = lane.fetch(values, size_of_val(rows), Kind::Secret)?;
+            lane.finish()?;
+            lane.read(arrival, rows);
+            Ok(())
+        })
+    }
+}
+
+/// Six 64-bit words: see `gather` in kernels/decrypt.cu.
+const RECORD_BYTES: usize = 48;
+
+/// One block's record. Its coefficients are counted by the caller.
+fn noise(&[refused, max_abs, sum_low, sum_high, squares_low, squares_high]: &[u64; 6]) -> Noise {
+    let wide = |low: u64, high: u64| u128::from(high) << 64 | u128::from(low);
+    Noise {
+        coefficients: 0,
+        refused,
+        max_abs,
+        sum: wide(sum_low, sum_high) as i128,
+        sum_squares: wide(squares_low, squares_high),
     }
 }

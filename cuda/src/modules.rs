@@ -7,7 +7,13 @@ use std::sync::{Arc, OnceLock};
 /// A source file of kernels/.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stem {
+    Decrypt,
+    Dense,
+    Expand,
     Ntt,
+    Pad,
+    Seal,
+    Sum,
 }
 
 struct Images {
@@ -30,7 +36,16 @@ macro_rules! images {
     };
 }
 
-const IMAGES: [Images; 1] = [images!("ntt")];
+/// In the order of [`Stem`].
+const IMAGES: [Images; 7] = [
+    images!("decrypt"),
+    images!("dense"),
+    images!("expand"),
+    images!("ntt"),
+    images!("pad"),
+    images!("seal"),
+    images!("sum"),
+];
 
 /// The modules of one device, each loaded when a job first needs it.
 #[derive(Debug, Default)]

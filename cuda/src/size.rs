@@ -25,6 +25,11 @@ impl Size {
         Self { log, polys, threads: all / 16 / rounds, words }
     }
 
+    /// Bytes of shared memory where the errors of the block's polynomials lie behind them.
+    pub(crate) fn bytes_with_errors(self) -> u32 {
+        4 * self.words + (self.polys << self.log) as u32
+    }
+
     /// Blocks for this many polynomials.
     pub(crate) fn blocks(self, polys: usize) -> usize {
         polys.div_ceil(self.polys)
@@ -78,7 +83,7 @@ mod tests {
             let size = Size::of(1 << log);
             assert!((128..=1024).contains(&size.threads), "{size:?}");
             // 163 KiB: what a block may have on the smallest device there is an image for.
-            assert!(4 * size.words + (1 << log) <= 163 << 10, "{size:?}");
+            assert!(size.bytes_with_errors() <= 163 << 10, "{size:?}");
         }
     }
 }

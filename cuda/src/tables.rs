@@ -1,6 +1,7 @@
 //! What stays in device memory from job to job: the roots of each transform. Public numbers.
 
-use crate::launch::{At, Device, Kind, Lane};
+use crate::arena::Kind;
+use crate::launch::{At, Device, Lane};
 use crate::size::roots;
 use kernels::{Direction, Fault};
 use ntt::Plan;
@@ -10,18 +11,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Tables by prime, length and direction. A round has one or two primes, so there are few.
 #[derive(Debug)]
 pub(crate) struct Tables {
-    inner: Mutex<(Lane, HashMap<(u32, usize, Direction), At>)>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    lane: Lane,
+    known: HashMap<(u32, usize, Direction), At>,
 }
 
 impl Tables {
     pub(crate) fn new(device: &Arc<Device>) -> Result<Self, Fault> {
-        Ok(Self { inner: Mutex::new((Lane::new(device)?, HashMap::new())) })
+        Ok(Self { inner: Mutex::new(Inner { lane: Lane::new(device)?, known: HashMap::new() }) })
     }
 
     /// Where the roots of `plan` lie, sent there on first use.
     pub(crate) fn roots(&self, plan: &Plan, direction: Direction) -> Result<At, Fault> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let (lane, known) = &mut *inner;
+        let Inner { lane, known } = &mut *inner;
         let key = (plan.modulus().value(), plan.n(), direction);
         if let Some(at) = known.get(&key) {
             return Ok(*at);

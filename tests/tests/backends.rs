@@ -57,8 +57,6 @@ fn cases(name: &str, backend: &Arc<dyn Backend>) -> Vec<Trial> {
 
 fn absent(name: &str, reason: &str, required: bool) -> Trial {
     let message = format!("REQUIRE_BACKENDS wants this backend, but {reason}");
-    let trial = Trial::test(format!("{name}::absent ({reason})"), move || {
-        Err(message.into())
-    });
+    let trial = Trial::test(format!("{name}::absent ({reason})"), move || Err(message.into()));
     trial.with_ignored_flag(!required)
 }
