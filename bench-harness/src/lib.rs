@@ -10,6 +10,7 @@ pub mod clock;
 pub mod compare;
 pub mod doctor;
 pub mod failure;
+pub mod gpu;
 pub mod machine;
 pub mod peer;
 pub mod progress;

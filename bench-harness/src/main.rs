@@ -6,7 +6,7 @@ use kernels::cpu::{Cpu, Isa};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
-use tensorguard::{compare, doctor, results, table};
+use tensorguard::{compare, doctor, gpu, results, table};
 
 /// Measures TensorGuard's kernels on this machine.
 ///
@@ -54,6 +54,19 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// The CUDA device: what it can do at best, every kernel against that, and whole jobs with transfers.
+    #[command(after_help = "Examples:\n  tensorguard gpu\n  tensorguard gpu --json > gpu.json")]
+    Gpu {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Small sizes, a few repetitions: a check that it works, not a measurement.
+        #[arg(long)]
+        smoke: bool,
+        /// Print the table and write the JSON to this file.
+        #[arg(long, value_name = "FILE", conflicts_with = "json")]
+        json_to: Option<PathBuf>,
     },
     /// Ours against others' in one run, taking turns. Builds the others first: needs cargo and the source checkout.
     #[command(after_help = COMPARE_EXAMPLES)]
@@ -115,6 +128,15 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Doctor { json }) => {
             let findings = doctor::examine();
             if *json { print_json(&findings) } else { print(&findings.to_string()) }
+        }
+        Some(Command::Gpu { json, smoke, json_to }) => {
+            let report = gpu::measure(if *smoke { gpu::Effort::Smoke } else { gpu::Effort::Full })?;
+            if let Some(file) = json_to {
+                let text = serde_json::to_string_pretty(&report)? + "\n";
+                std::fs::write(file, text)
+                    .map_err(|error| Failure::Internal(format!("cannot write {}: {error}", file.display())))?;
+            }
+            if *json { print_json(&report) } else { print(&report.to_string()) }
         }
         Some(Command::ComparePeers { filter, engine, json, smoke, out }) => {
             let effort = if *smoke { compare::Effort::Smoke } else { compare::Effort::Full };

@@ -76,6 +76,14 @@ pub(crate) struct RingArgs {
     pub(crate) cached: At,
 }
 
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct CeilingArgs {
+    pub(crate) out: At,
+    pub(crate) rounds: u32,
+    pub(crate) factor: u32,
+}
+
 /// Where a key comes from: `Source` of expand.cu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -94,6 +102,18 @@ pub(crate) struct KeyArgs {
     pub(crate) n_inverse: Factor,
     pub(crate) reciprocal: [u32; 2],
     pub(crate) source: Source,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct PublicArgs {
+    pub(crate) words: At,
+    pub(crate) p: [u32; 2],
+    pub(crate) limbs: u32,
+    pub(crate) log: u32,
+    pub(crate) first_poly: u32,
+    pub(crate) blocks: [u32; 2],
+    pub(crate) a_seed: Seed,
 }
 
 /// `Errors` of pad.cu.

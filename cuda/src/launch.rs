@@ -1,251 +1,17 @@
-//! The driver: context, streams, memory, modules and launches. The only file here that may say `unsafe`.
+//! Lanes: a stream with device and pinned memory of its own, copies, launches, and the time between two moments.
 //!
-//! Who promises what to whom: this file promises the rest of the crate that a handle is used only while its owner lives,
-//! that a copy stays inside both of its pieces of memory, and that pinned memory is neither read, written nor freed
-//! while a copy is under way (every way out of a [`Lane`] waits for its stream first). The kernels promise to touch only
-//! the memory that their arguments name. The driver promises what its manual says of each call.
+//! Who promises what to whom: this file promises the rest of the crate that a copy stays inside both of its pieces of
+//! memory, and that pinned memory is neither read, written nor freed while a copy is under way (every way out of a
+//! [`Lane`] waits for its stream first). The kernels promise to touch only the memory that their arguments name. The
+//! driver promises what its manual says of each call.
 #![allow(unsafe_code)]
 
 use crate::arena::{Arena, Kind};
-use crate::facts::{Facts, Memory};
-use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
+use crate::driver::{Device, Function, Module, driver};
+use cudarc::driver::sys;
 use kernels::Fault;
-use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_int, c_void};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Every function that is called below: one that is missing would be a panic inside cudarc.
-const NEEDED: [&str; 27] = [
-    "cuInit",
-    "cuDriverGetVersion",
-    "cuDeviceGetCount",
-    "cuDeviceGet",
-    "cuDeviceGetName",
-    "cuDeviceGetAttribute",
-    "cuDevicePrimaryCtxRetain",
-    "cuDevicePrimaryCtxRelease_v2",
-    "cuCtxSetCurrent",
-    "cuMemAlloc_v2",
-    "cuMemFree_v2",
-    "cuMemHostAlloc",
-    "cuMemFreeHost",
-    "cuStreamCreate",
-    "cuStreamDestroy_v2",
-    "cuStreamSynchronize",
-    "cuMemcpyHtoDAsync_v2",
-    "cuMemcpyDtoHAsync_v2",
-    "cuMemsetD8Async",
-    "cuModuleLoadData",
-    "cuModuleUnload",
-    "cuModuleGetFunction",
-    "cuFuncSetAttribute",
-    "cuLaunchKernel",
-    "cuEventCreate",
-    "cuEventDestroy_v2",
-    "cuEventElapsedTime",
-];
-/// CUDA 11.4, as JetPack 5 has it.
-const LOWEST_DRIVER: i32 = 11_040;
-
-/// A driver's answer that is not success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failed(sys::CUresult);
-
-impl From<Failed> for Fault {
-    fn from(failed: Failed) -> Self {
-        match failed.0 {
-            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Self::OutOfMemory,
-            // No image for this device, or a block that does not fit it: another engine may do the job.
-            sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
-            | sys::CUresult::CUDA_ERROR_INVALID_PTX
-            | sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
-            | sys::CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES => Self::Declined,
-            _ => Self::DeviceLost,
-        }
-    }
-}
-
-/// Calls the driver.
-macro_rules! driver {
-    ($call:expr) => {
-        // SAFETY: `present` found the function, the arguments are live handles and places of the types it takes, and
-        // memory is used as the head of this file says.
-        match unsafe { $call } {
-            sys::CUresult::CUDA_SUCCESS => Ok(()),
-            code => Err(Failed(code)),
-        }
-    };
-}
-
-/// Whether there is a driver that can be called.
-fn present() -> Result<(), String> {
-    // SAFETY: loading the driver runs its initialisers, which is what the caller asks for.
-    if !unsafe { sys::is_culib_present() } {
-        return Err("no CUDA driver (libcuda.so) on this machine".into());
-    }
-    // SAFETY: the library is there, as just seen; cudarc panics only where it is not.
-    let library = unsafe { sys::culib() };
-    for name in NEEDED {
-        // SAFETY: the symbol is only looked up here, never called through this type.
-        if unsafe { library.get::<unsafe extern "C" fn()>(name.as_bytes()) }.is_err() {
-            return Err(format!("the CUDA driver has no {name}: update it"));
-        }
-    }
-    Ok(())
-}
-
-/// The first device and its context, until dropped.
-#[derive(Debug)]
-pub(crate) struct Device {
-    pub(crate) facts: Facts,
-    context: sys::CUcontext,
-    device: sys::CUdevice,
-    lost: AtomicBool,
-}
-
-// SAFETY: the driver's handles may be used from every thread; each call first makes the context current on its thread.
-unsafe impl Send for Device {}
-// SAFETY: as above; the driver does its own locking.
-unsafe impl Sync for Device {}
-
-impl Device {
-    /// Opens the first device, or says why there is none.
-    pub(crate) fn open() -> Result<Arc<Self>, String> {
-        present()?;
-        let named = |what: &'static str| move |failed: Failed| format!("{what}: {}", text(failed));
-        driver!(sys::cuInit(0)).map_err(named("the CUDA driver does not start"))?;
-        let (mut version, mut count, mut device) = (0, 0, 0);
-        driver!(sys::cuDriverGetVersion(&mut version)).map_err(named("the CUDA driver has no version"))?;
-        if version < LOWEST_DRIVER {
-            return Err(format!("the CUDA driver is version {version}: {LOWEST_DRIVER} or later is needed"));
-        }
-        driver!(sys::cuDeviceGetCount(&mut count)).map_err(named("CUDA devices cannot be counted"))?;
-        if count == 0 {
-            return Err("the CUDA driver sees no device".into());
-        }
-        driver!(sys::cuDeviceGet(&mut device, 0)).map_err(named("the CUDA device cannot be opened"))?;
-        let facts = facts(device, version as u32).map_err(named("the CUDA device does not describe itself"))?;
-        let mut context = std::ptr::null_mut();
-        driver!(sys::cuDevicePrimaryCtxRetain(&mut context, device)).map_err(named("no CUDA context"))?;
-        Ok(Arc::new(Self { facts, context, device, lost: AtomicBool::new(false) }))
-    }
-
-    /// Makes the context current on this thread: before anything else is asked of the driver.
-    fn enter(&self) -> Result<(), Fault> {
-        if self.lost.load(Ordering::Relaxed) {
-            return Err(Fault::DeviceLost);
-        }
-        self.note(driver!(sys::cuCtxSetCurrent(self.context)))
-    }
-
-    /// Remembers a lost device: its context never works again, and asking it could hang.
-    fn note<T>(&self, result: Result<T, Failed>) -> Result<T, Fault> {
-        result.map_err(|failed| {
-            let fault = Fault::from(failed);
-            if fault == Fault::DeviceLost {
-                self.lost.store(true, Ordering::Relaxed);
-            }
-            fault
-        })
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        // Nobody is left to hear of a failure.
-        let _ = driver!(sys::cuDevicePrimaryCtxRelease_v2(self.device));
-    }
-}
-
-fn text(failed: Failed) -> String {
-    let mut text = std::ptr::null();
-    // SAFETY: the driver gives a string that lives as long as the process, or null for a code it does not know.
-    let known = unsafe {
-        let _ = sys::cuGetErrorString(failed.0, &mut text);
-        (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
-    };
-    known.unwrap_or_else(|| format!("{:?}", failed.0))
-}
-
-fn facts(device: sys::CUdevice, driver: u32) -> Result<Facts, Failed> {
-    let attribute = |attribute: Attribute| {
-        let mut value: c_int = 0;
-        driver!(sys::cuDeviceGetAttribute(&mut value, attribute, device)).map(|()| value as u32)
-    };
-    let mut name = [0; 128];
-    driver!(sys::cuDeviceGetName(name.as_mut_ptr(), 127, device))?;
-    // SAFETY: the array's last byte is zero, whatever the driver wrote before it.
-    let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned();
-    let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-    let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-    let integrated = attribute(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)?;
-    Ok(Facts {
-        name,
-        capability: 10 * major + minor,
-        driver,
-        multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
-        shared_bytes: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
-        memory: if integrated == 0 { Memory::Own } else { Memory::Shared },
-    })
-}
-
-/// A loaded image and the functions found in it so far.
-#[derive(Debug)]
-pub(crate) struct Module {
-    device: Arc<Device>,
-    module: sys::CUmodule,
-    functions: Mutex<HashMap<String, Function>>,
-}
-
-/// A function of a module that lives as long as the engine.
-#[derive(Clone, Copy, Debug)]
-struct Function(sys::CUfunction);
-
-// SAFETY: as for `Device`.
-unsafe impl Send for Module {}
-// SAFETY: as for `Device`.
-unsafe impl Sync for Module {}
-
-impl Module {
-    /// Loads an image: a cubin, or PTX that ends with a zero byte.
-    pub(crate) fn load(device: &Arc<Device>, image: &'static [u8]) -> Result<Self, Fault> {
-        device.enter()?;
-        let mut module = std::ptr::null_mut();
-        let loaded = driver!(sys::cuModuleLoadData(&mut module, image.as_ptr().cast()));
-        loaded.map_err(|failed| match Fault::from(failed) {
-            Fault::OutOfMemory => Fault::OutOfMemory,
-            // An image that this driver does not take is no lost device.
-            _ => Fault::Declined,
-        })?;
-        Ok(Self { device: Arc::clone(device), module, functions: Mutex::default() })
-    }
-
-    fn function(&self, name: &str, shared_bytes: u32) -> Result<Function, Fault> {
-        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(function) = functions.get(name) {
-            return Ok(*function);
-        }
-        let mut function = std::ptr::null_mut();
-        let c_name = CString::new(name).map_err(|_| Fault::Declined)?;
-        driver!(sys::cuModuleGetFunction(&mut function, self.module, c_name.as_ptr())).map_err(|_| Fault::Declined)?;
-        // More than 48 KiB must be asked for.
-        if shared_bytes > 48 << 10 {
-            let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            self.device.note(driver!(sys::cuFuncSetAttribute(function, attribute, shared_bytes as c_int)))?;
-        }
-        functions.insert(name.to_owned(), Function(function));
-        Ok(Function(function))
-    }
-}
-
-impl Drop for Module {
-    fn drop(&mut self) {
-        if self.device.enter().is_ok() {
-            let _ = driver!(sys::cuModuleUnload(self.module));
-        }
-    }
-}
+use std::ffi::c_void;
+use std::sync::Arc;
 
 /// Where a grid runs, and how large it is.
 #[derive(Clone, Copy, Debug)]
@@ -281,12 +47,19 @@ pub(crate) struct Piece {
     bytes: usize,
 }
 
+impl Piece {
+    pub(crate) fn len(self) -> usize {
+        self.bytes
+    }
+}
+
 /// An output on its way to the host.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     block: usize,
     offset: usize,
     bytes: usize,
+    number: u64,
 }
 
 /// A stream with its own device and pinned memory: what one job at a time uses.
@@ -297,6 +70,9 @@ pub(crate) struct Lane {
     memory: Arena,
     pinned: Arena,
     secrets: Vec<Piece>,
+    /// Outputs asked for so far, and those of them that have been waited for.
+    fetched: u64,
+    arrived: u64,
     /// Pinned bytes that held a secret: block, offset, length.
     pinned_secrets: Vec<(usize, usize, usize)>,
 }
@@ -316,6 +92,8 @@ impl Lane {
             memory: Arena::default(),
             pinned: Arena::default(),
             secrets: Vec::new(),
+            fetched: 0,
+            arrived: 0,
             pinned_secrets: Vec::new(),
         })
     }
@@ -412,7 +190,23 @@ impl Lane {
             let to = (self.pinned.blocks[block].0 as usize + offset) as *mut c_void;
             self.device.note(driver!(sys::cuMemcpyDtoHAsync_v2(to, piece.at.0, bytes, self.stream)))?;
         }
-        Ok(Arrival { block, offset, bytes })
+        self.fetched += 1;
+        Ok(Arrival { block, offset, bytes, number: self.fetched - 1 })
+    }
+
+    /// Copies the beginning of one piece to another.
+    pub(crate) fn copy(&mut self, from: Piece, to: Piece, bytes: usize) -> Result<(), Fault> {
+        assert!(bytes <= from.bytes.min(to.bytes), "a copy stays inside its pieces");
+        self.device.enter()?;
+        self.device.note(driver!(sys::cuMemcpyDtoDAsync_v2(to.at.0, from.at.0, bytes, self.stream)))
+    }
+
+    /// Waits for everything asked so far.
+    pub(crate) fn wait(&mut self) -> Result<(), Fault> {
+        self.device.enter()?;
+        self.device.note(driver!(sys::cuStreamSynchronize(self.stream)))?;
+        self.arrived = self.fetched;
+        Ok(())
     }
 
     /// Erases the secrets in device memory and waits for everything.
@@ -421,7 +215,7 @@ impl Lane {
         for Piece { at, bytes } in std::mem::take(&mut self.secrets) {
             self.device.note(driver!(sys::cuMemsetD8Async(at.0, 0, bytes, self.stream)))?;
         }
-        self.device.note(driver!(sys::cuStreamSynchronize(self.stream)))
+        self.wait()
     }
 
     /// Waits, and gives pinned memory back, but keeps device memory: for what stays there.
@@ -434,12 +228,10 @@ impl Lane {
         Ok(())
     }
 
-    /// Copies what arrived to where it is wanted. Only after [`Lane::finish`].
+    /// Copies what arrived to where it is wanted. Only after a wait.
     pub(crate) fn read<T: Plain>(&self, arrival: Arrival, out: &mut [T]) {
-        assert!(
-            self.secrets.is_empty() && size_of_val(out) == arrival.bytes,
-            "an arrival is read whole, after the wait"
-        );
+        let is_here = arrival.number < self.arrived && size_of_val(out) == arrival.bytes;
+        assert!(is_here, "an arrival is read whole, after a wait");
         let from = (self.pinned.blocks[arrival.block].0 as usize + arrival.offset) as *const u8;
         // SAFETY: the stream was waited for, so the pinned bytes are there and still; `T` is plain.
         unsafe { std::ptr::copy_nonoverlapping(from, out.as_mut_ptr().cast::<u8>(), arrival.bytes) };
@@ -475,6 +267,42 @@ impl Drop for Lane {
             for (at, _) in self.pinned.blocks.drain(..) {
                 let _ = driver!(sys::cuMemFreeHost(at as usize as *mut c_void));
             }
+        }
+    }
+}
+
+/// A moment in a lane's work, by the device's clock.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    device: Arc<Device>,
+    event: sys::CUevent,
+}
+
+impl Mark {
+    /// When everything asked so far is done.
+    pub(crate) fn now(lane: &mut Lane) -> Result<Self, Fault> {
+        lane.device.enter()?;
+        let mut event = std::ptr::null_mut();
+        lane.device.note(driver!(sys::cuEventCreate(&mut event, 0)))?;
+        let mark = Self { device: Arc::clone(&lane.device), event };
+        mark.device.note(driver!(sys::cuEventRecord(event, lane.stream)))?;
+        Ok(mark)
+    }
+
+    /// Waits for this moment; the time since an earlier one.
+    pub(crate) fn since_ns(&self, earlier: &Self) -> Result<u64, Fault> {
+        self.device.enter()?;
+        let mut ms = 0.0;
+        self.device.note(driver!(sys::cuEventSynchronize(self.event)))?;
+        self.device.note(driver!(sys::cuEventElapsedTime(&mut ms, earlier.event, self.event)))?;
+        Ok((f64::from(ms) * 1e6) as u64)
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        if self.device.enter().is_ok() {
+            let _ = driver!(sys::cuEventDestroy_v2(self.event));
         }
     }
 }

@@ -13,9 +13,12 @@
 
 mod arena;
 mod arguments;
+mod driver;
 mod facts;
 mod launch;
 mod modules;
+mod pieces;
+mod resident;
 mod run;
 mod size;
 mod tables;
@@ -23,15 +26,17 @@ mod tables;
 use arena::Kind;
 use arguments::{Errors, Source};
 use core::fmt;
-use core::ops::Add;
+use driver::Device;
 use kernels::{Backend, DecryptJob, DenseJob, Direction, EncryptJob, Fault, Noise, PadJob, Plan, SealJob, Shape};
-use launch::{Device, Lane};
+use launch::Lane;
 use modules::Modules;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use tables::Tables;
 use zeroize::Zeroize;
 
 pub use facts::{Facts, Memory};
+pub use resident::{Buffer, Product, PublicPolys, Resident};
 
 /// Why there is no such engine on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +57,9 @@ pub struct Cuda {
     tables: Tables,
     /// Lanes that no job uses now.
     idle: Mutex<Vec<Lane>>,
+    /// How many [`Resident`]s there were.
+    residents: AtomicU64,
+    piece_bytes: usize,
     device: Arc<Device>,
 }
 
@@ -64,7 +72,14 @@ impl Cuda {
         let device = Device::open().map_err(Absent)?;
         let tables =
             Tables::new(&device).map_err(|fault| Absent(format!("the CUDA device gives no stream: {fault}")))?;
-        Ok(Self { modules: Modules::default(), tables, idle: Mutex::default(), device })
+        Ok(Self {
+            modules: Modules::default(),
+            tables,
+            idle: Mutex::default(),
+            residents: AtomicU64::new(0),
+            piece_bytes: PIECE_BYTES,
+            device,
+        })
     }
 
     /// What the driver says of the device.
@@ -73,16 +88,16 @@ impl Cuda {
         &self.device.facts
     }
 
-    /// Runs one job on a lane. A lane that saw a fault is not used again.
-    fn job<T>(&self, work: impl FnOnce(&mut Lane) -> Result<T, Fault>) -> Result<T, Fault> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut lane = idle.map_or_else(|| Lane::new(&self.device), Ok)?;
-        let value = work(&mut lane)?;
-        lane.reset();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(lane);
-        Ok(value)
+    /// Large jobs are split so that a piece has about `bytes` bytes of input. Smaller pieces let copies and computation
+    /// overlap sooner, larger ones keep the device busier. The bits are the same.
+    #[must_use]
+    pub fn with_piece_bytes(self, bytes: usize) -> Self {
+        Self { piece_bytes: bytes, ..self }
     }
 }
+
+/// Two of these keep a PCIe link busy.
+const PIECE_BYTES: usize = 4 << 20;
 
 impl Backend for Cuda {
     fn name(&self) -> &'static str {
@@ -132,49 +147,17 @@ impl Backend for Cuda {
 
     fn encrypt(&self, job: &EncryptJob<'_>, digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
         job.check(digits, out);
-        self.job(|lane| {
-            let message = lane.upload(digits, Kind::Secret)?;
-            let row = lane.take(out.len().next_multiple_of(4), Kind::Public)?;
-            self.run_encrypt(lane, job, message, digits.len(), row)?;
-            let arrival = lane.fetch(row, out.len(), Kind::Public)?;
-            lane.finish()?;
-            lane.read(arrival, out);
-            Ok(())
-        })
+        self.encrypt_pieces(job, digits, out)
     }
 
     fn sum(&self, shape: &Shape, rows: &[&[u8]], accumulator: &mut [u32]) -> Result<(), Fault> {
         shape.check(rows, accumulator);
-        self.job(|lane| {
-            let values = lane.upload(accumulator, Kind::Public)?;
-            let stride = shape.packed_len().next_multiple_of(16);
-            let packed = lane.take(stride * rows.len(), Kind::Public)?;
-            for (index, row) in rows.iter().enumerate() {
-                lane.send(packed, index * stride, row, Kind::Public)?;
-            }
-            self.run_sum(lane, shape, packed, rows.len(), values)?;
-            let arrival = lane.fetch(values, size_of_val(accumulator), Kind::Public)?;
-            lane.finish()?;
-            lane.read(arrival, accumulator);
-            Ok(())
-        })
+        self.sum_pieces(shape, rows, accumulator)
     }
 
     fn decrypt(&self, job: &DecryptJob<'_>, accumulator: &[u32], digits: &mut [u32]) -> Result<Noise, Fault> {
         job.check(accumulator, digits);
-        self.job(|lane| {
-            let values = lane.upload(accumulator, Kind::Public)?;
-            let opened = lane.take(size_of_val(digits), Kind::Secret)?;
-            let (records, count) = self.run_decrypt(lane, job, values, digits.len(), opened)?;
-            let digits_arrival = lane.fetch(opened, size_of_val(digits), Kind::Secret)?;
-            let noise_arrival = lane.fetch(records, count * RECORD_BYTES, Kind::Secret)?;
-            lane.finish()?;
-            lane.read(digits_arrival, digits);
-            let mut words = vec![0u64; count * RECORD_BYTES / 8];
-            lane.read(noise_arrival, &mut words);
-            let coefficients = job.encoding.coefficients(digits.len()) as u64;
-            Ok(words.as_chunks().0.iter().map(noise).fold(Noise { coefficients, ..Noise::default() }, Add::add))
-        })
+        self.decrypt_pieces(job, accumulator, digits)
     }
 
     fn dense(&self, job: &DenseJob<'_>, rows: &mut [u32]) -> Result<(), Fault> {

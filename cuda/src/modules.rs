@@ -1,12 +1,13 @@
 //! The compiled kernels, and which image a device gets. `scripts/cuda-modules` makes them from kernels/.
 
-use crate::launch::{Device, Module};
+use crate::driver::{Device, Module};
 use kernels::Fault;
 use std::sync::{Arc, OnceLock};
 
 /// A source file of kernels/.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stem {
+    Ceiling,
     Decrypt,
     Dense,
     Expand,
@@ -37,7 +38,8 @@ macro_rules! images {
 }
 
 /// In the order of [`Stem`].
-const IMAGES: [Images; 7] = [
+const IMAGES: [Images; 8] = [
+    images!("ceiling"),
     images!("decrypt"),
     images!("dense"),
     images!("expand"),
@@ -50,13 +52,18 @@ const IMAGES: [Images; 7] = [
 /// The modules of one device, each loaded when a job first needs it.
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
-    loaded: [OnceLock<Result<Module, Fault>>; IMAGES.len()],
+    loaded: [OnceLock<Module>; IMAGES.len()],
 }
 
 impl Modules {
     pub(crate) fn get(&self, device: &Arc<Device>, stem: Stem) -> Result<&Module, Fault> {
-        let load = || Module::load(device, IMAGES[stem as usize].of(device.facts.capability));
-        self.loaded[stem as usize].get_or_init(load).as_ref().map_err(|fault| *fault)
+        let place = &self.loaded[stem as usize];
+        if let Some(module) = place.get() {
+            return Ok(module);
+        }
+        // A failure is not remembered: memory may come free. Of two threads that load at once, one drops its own.
+        let module = Module::load(device, IMAGES[stem as usize].of(device.facts.capability))?;
+        Ok(place.get_or_init(|| module))
     }
 }
 

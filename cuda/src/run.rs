@@ -2,13 +2,14 @@
 
 use crate::arena::Kind;
 use crate::arguments::{
-    DecryptArgs, DenseArgs, DenseSecretArgs, DenseUse, EncodingArgs, EncryptArgs, Errors, Factor, Field, KeyArgs, Limb,
-    NttArgs, OpenArgs, OpenMaskArgs, PadArgs, RingArgs, SealArgs, Seed, Source, SumArgs, digit_factors,
+    CeilingArgs, DecryptArgs, DenseArgs, DenseSecretArgs, DenseUse, EncodingArgs, EncryptArgs, Errors, Factor, Field,
+    KeyArgs, Limb, NttArgs, OpenArgs, OpenMaskArgs, PadArgs, PublicArgs, RingArgs, SealArgs, Seed, Source, SumArgs,
+    digit_factors,
 };
 use crate::launch::{At, Lane, Launch, Piece};
 use crate::modules::Stem;
 use crate::size::Size;
-use crate::{Cuda, RECORD_BYTES};
+use crate::{Cuda, Product, RECORD_BYTES};
 use kernels::{DecryptJob, DenseJob, DenseKey, Direction, Encoding, EncryptJob, Fault, Plan, Ring, Shape};
 use ntt::Shoup;
 
@@ -33,6 +34,23 @@ impl Cuda {
         let Grid { kernel, blocks, threads, shared_bytes } = launch;
         let module = self.modules.get(&self.device, stem)?;
         lane.launch(&Launch { module, kernel, blocks, threads, shared_bytes }, args)
+    }
+
+    /// Sixteen products in each round of each of `blocks * 256` threads.
+    pub(crate) fn run_ceiling(
+        &self,
+        lane: &mut Lane,
+        product: Product,
+        out: Piece,
+        blocks: usize,
+        rounds: u32,
+    ) -> Result<(), Fault> {
+        let kernel = match product {
+            Product::Low => "ceiling_multiply_low",
+            Product::High => "ceiling_multiply_high",
+        };
+        let args = CeilingArgs { out: out.at, rounds, factor: 0x9E37_79B9 };
+        self.launch(lane, Stem::Ceiling, Grid { kernel, blocks, threads: FLAT as u32, shared_bytes: 0 }, &args)
     }
 
     pub(crate) fn run_ntt(
@@ -87,6 +105,34 @@ impl Cuda {
             a_seed: Seed::public(a_seed),
             cached: At::NONE,
         })
+    }
+
+    /// The public polynomials, [polynomial][limb][word].
+    pub(crate) fn run_expand(
+        &self,
+        lane: &mut Lane,
+        ring: &Ring,
+        a_seed: &[u8; 32],
+        first_poly: u32,
+        polys: usize,
+        out: Piece,
+    ) -> Result<(), Fault> {
+        assert!(polys as u64 <= (1 << 32) - u64::from(first_poly), "polynomials are numbered below 2^32");
+        let plans = ring.plans();
+        let prime = |limb: usize| plans[limb.min(plans.len() - 1)].modulus().value();
+        let blocks = polys * plans.len() * (ring.n() / 16);
+        let args = PublicArgs {
+            words: out.at,
+            p: [prime(0), prime(1)],
+            limbs: plans.len() as u32,
+            log: ring.n().trailing_zeros(),
+            first_poly,
+            blocks: halves(blocks as u64),
+            a_seed: Seed::public(a_seed),
+        };
+        let grid =
+            Grid { kernel: "expand_public", blocks: blocks.div_ceil(FLAT), threads: FLAT as u32, shared_bytes: 0 };
+        self.launch(lane, Stem::Expand, grid, &args)
     }
 
     /// The transformed secret times n^-1, with quotients.
@@ -156,6 +202,7 @@ impl Cuda {
         &self,
         lane: &mut Lane,
         job: &EncryptJob<'_>,
+        cached: Option<Piece>,
         message: Piece,
         digits: usize,
         row: Piece,
@@ -163,7 +210,8 @@ impl Cuda {
         let (encoding, ring) = (job.encoding, job.encoding.ring());
         let (size, polys) = (Size::of(ring.n()), encoding.polys(digits));
         let seed = lane.upload(job.message_seed.expose(), Kind::Secret)?;
-        let ring_args = self.ring(lane, ring, job.a_seed, job.first_poly, polys, Source::Message, seed)?;
+        let mut ring_args = self.ring(lane, ring, job.a_seed, job.first_poly, polys, Source::Message, seed)?;
+        ring_args.cached = cached.map_or(At::NONE, |piece| piece.at);
         if size.log > FUSED_LOG {
             let pad = lane.take(4 * encoding.pad_len(digits), Kind::Secret)?;
             self.run_pad(lane, ring, ring_args, Errors::Added, seed, pad)?;

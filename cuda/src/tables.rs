@@ -1,7 +1,8 @@
 //! What stays in device memory from job to job: the roots of each transform. Public numbers.
 
 use crate::arena::Kind;
-use crate::launch::{At, Device, Lane};
+use crate::driver::Device;
+use crate::launch::{At, Lane};
 use crate::size::roots;
 use kernels::{Direction, Fault};
 use ntt::Plan;

@@ -29,7 +29,9 @@ fn main() {
     add("cpu-best-2-threads", Ok(Arc::new(Cpu::best(2))));
     add("cpu-best-5-threads", Ok(Arc::new(Cpu::best(5))));
     // With the stand-in of scripts/cuda-shim on LD_LIBRARY_PATH this runs the kernels on the host.
-    add("cuda", Cuda::new().map(|cuda| Arc::new(cuda) as Arc<dyn Backend>).map_err(|absent| absent.to_string()));
+    add("cuda", cuda(|cuda| cuda));
+    // Every job of more than a polynomial in pieces.
+    add("cuda-pieces", cuda(|cuda| cuda.with_piece_bytes(1)));
     for name in required.iter().filter(|name| !known.contains(name)) {
         let message = format!("REQUIRE_BACKENDS names {name}, which is none of {known:?}");
         trials.push(Trial::test(format!("{name}::is_known"), move || Err(message.into())));
@@ -42,6 +44,10 @@ fn engine(isa: Isa, threads: usize) -> Result<Arc<dyn Backend>, String> {
         Some(cpu) => Ok(Arc::new(cpu)),
         None => Err(isa.absent_reason().unwrap_or("no reason known").to_owned()),
     }
+}
+
+fn cuda(change: fn(Cuda) -> Cuda) -> Result<Arc<dyn Backend>, String> {
+    Cuda::new().map(|cuda| Arc::new(change(cuda)) as Arc<dyn Backend>).map_err(|absent| absent.to_string())
 }
 
 fn cases(name: &str, backend: &Arc<dyn Backend>) -> Vec<Trial> {

@@ -1,7 +1,7 @@
 //! What tests/cuda.rs runs in a process of its own, because a program finds its CUDA driver once: the suite on whatever
 //! driver this process sees, or every job once with outputs that are watched.
 //!
-//! `cuda_worker look`; `cuda_worker suite PREFIX..`; `cuda_worker jobs`; `cuda_worker large`
+//! `cuda_worker look`; `cuda_worker suite PREFIX..`, or `pieces PREFIX..`; `cuda_worker jobs`; `cuda_worker large`; `cuda_worker resident`
 
 use cuda::Cuda;
 use kernels::reference::Reference;
@@ -23,10 +23,12 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("look") => println!("present {:?}", cuda.facts()),
         Some("suite") => return suite(&cuda, &arguments[1..]),
+        Some("pieces") => return suite(&cuda.with_piece_bytes(1), &arguments[1..]),
         Some("jobs") => jobs(&cuda),
         Some("large") => large(&cuda),
+        Some("resident") => resident(&cuda).expect("the stand-in does every job"),
         _ => {
-            eprintln!("cuda_worker: look, suite PREFIX.., jobs or large");
+            eprintln!("cuda_worker: look, suite PREFIX.., pieces PREFIX.., jobs, large or resident");
             return ExitCode::from(2);
         }
     }
@@ -108,4 +110,50 @@ fn tell<T: Clone + PartialEq>(name: &str, before: &[T], job: impl FnOnce(&mut [T
     println!("{name}: {} outputs {}", result.map_or_else(|fault| format!("{fault:?}"), |()| "Ok".into()), {
         if out == before { "unchanged" } else { "changed" }
     });
+}
+
+/// Jobs on data that stays on the device, the round's polynomials expanded once.
+fn resident(cuda: &Cuda) -> Result<(), Fault> {
+    for encoding in
+        [encoding(1024, &[4_169_729], 17, 1501, 1), encoding(4096, &[1_073_479_681, 1_071_513_601], 50, 25501, 3)]
+    {
+        let (ring, digits) = (encoding.ring(), Rand::new(8).words(2 * encoding.ring().n() + 9));
+        let (a_seed, message_seed) = (&[5; 32], &Secret::new([6; 32]));
+        let job = EncryptJob { encoding: &encoding, a_seed, message_seed, first_poly: 9 };
+        let mut expected = vec![0; encoding.packed_len(digits.len())];
+        Reference.encrypt(&job, &digits, &mut expected)?;
+        let mut device = cuda.resident()?;
+        let (message, public) =
+            (device.upload(&digits)?, device.expand(ring, a_seed, 9, encoding.polys(digits.len()))?);
+        let stride = expected.len().next_multiple_of(16);
+        let rows = device.buffer(2 * stride)?;
+        for public in [None, Some(&public)] {
+            let mut row = vec![0xA5; expected.len()];
+            device.encrypt(&job, public, message, digits.len(), rows)?;
+            device.read_bytes(rows, &mut row)?;
+            assert!(row == expected, "encrypt on the device, n = {}", ring.n());
+        }
+        let pad = device.buffer(4 * encoding.pad_len(digits.len()))?;
+        device.pad(&job.pad_job(), pad, encoding.polys(digits.len()))?;
+        device.seal(&job.seal_job(), pad, message, digits.len(), rows)?;
+        let shape = encoding.shape(digits.len());
+        let mut same = Rand::new(4).words(shape.accumulator_len());
+        let accumulator = device.upload(&same)?;
+        device.sum(&shape, rows, 1, accumulator)?;
+        Reference.sum(&shape, &[&expected], &mut same)?;
+        let mut got = vec![0; same.len()];
+        device.read(accumulator, &mut got)?;
+        assert!(got == same, "sum on the device, n = {}", ring.n());
+        let secret_sum = &Secret::new(vec![-7; ring.n()]);
+        let open = DecryptJob { encoding: &encoding, a_seed, secret_sum, first_poly: 9 };
+        let mut opened = [vec![1; digits.len()], vec![2; digits.len()]];
+        let noise = device.decrypt(&open, accumulator, message, digits.len())?;
+        device.read(message, &mut opened[0])?;
+        assert_eq!(noise, Reference.decrypt(&open, &same, &mut opened[1])?);
+        assert!(opened[0] == opened[1], "decrypt on the device, n = {}", ring.n());
+        assert_eq!(device.time_ns(|device| device.copy(accumulator, accumulator, 4))?, 0);
+        let other = cuda.resident()?.buffer(4)?;
+        assert!(catch_unwind(AssertUnwindSafe(|| device.copy(other, other, 4))).is_err(), "another's buffer");
+    }
+    Ok(())
 }
