@@ -105,6 +105,20 @@ static bool inside(uintptr_t at, size_t bytes) {
     return at + bytes <= piece->first + piece->second.bytes;
 }
 
+// A kernel that writes past a piece of memory shows behind it. More than the largest polynomial of two limbs.
+static constexpr size_t GUARD_BYTES = 512 * 1024;
+
+static bool guards_hold(const char* kernel) {
+    for (const auto& [at, piece] : pieces) {
+        const unsigned char* guard = (const unsigned char*)at + piece.bytes;
+        if (guard[0] == 0xEE && memcmp(guard, guard + 1, GUARD_BYTES - 1) == 0) continue;
+        fprintf(stderr, "host shim: %s writes past %zu bytes of memory\n", kernel, piece.bytes);
+        memset((void*)guard, 0xEE, GUARD_BYTES);
+        return false;
+    }
+    return true;
+}
+
 static Result run_one(Stream* stream) {
     auto work = std::move(stream->work.front());
     stream->work.pop_front();
@@ -188,8 +202,9 @@ Result cuMemAlloc_v2(uintptr_t* at, size_t bytes) {
     if (bytes == 0) return INVALID_VALUE;
     if (used_bytes + bytes > strtoull(setting("TENSORGUARD_SHIM_MEMORY", "4294967296"), nullptr, 10)) return OUT_OF_MEMORY;
     void* memory = nullptr;
-    if (posix_memalign(&memory, 256, bytes)) return OUT_OF_MEMORY;
+    if (posix_memalign(&memory, 256, bytes + GUARD_BYTES)) return OUT_OF_MEMORY;
     memset(memory, 0xCD, bytes);
+    memset((char*)memory + bytes, 0xEE, GUARD_BYTES);
     pieces[(uintptr_t)memory] = {bytes};
     used_bytes += bytes;
     *at = (uintptr_t)memory;
@@ -362,7 +377,7 @@ Result cuLaunchKernel(Function* function, unsigned grid_x, unsigned grid_y, unsi
         alignas(16) char aligned[1024];
         memcpy(aligned, args.data(), std::min(args.size(), sizeof aligned));
         const bool done = shim_launch(kernel, aligned, {grid_x, 1, 1}, {block_x, 1, 1}, shared_bytes);
-        return done ? SUCCESS : LAUNCH_FAILED;
+        return done && guards_hold(kernel.name) ? SUCCESS : LAUNCH_FAILED;
     });
     return SUCCESS;
 }

@@ -11,9 +11,21 @@ pub(crate) enum Kind {
     Secret,
 }
 
+/// How jobs get device memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Allocation {
+    /// From large blocks that are kept from job to job.
+    #[default]
+    Pooled,
+    /// Each piece is an allocation of its own, given back after the job. Slow, but a memory checker then sees a kernel
+    /// that runs past a piece's end.
+    Separate,
+}
+
 /// Blocks of memory handed out piece by piece, and kept for the next job.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
+    pub(crate) allocation: Allocation,
     /// Address and size.
     pub(crate) blocks: Vec<(u64, usize)>,
     /// Bytes of the last block in use.
@@ -30,6 +42,10 @@ impl Arena {
         bytes: usize,
         allocate: impl FnOnce(usize) -> Result<u64, Fault>,
     ) -> Result<(usize, usize), Fault> {
+        if self.allocation == Allocation::Separate {
+            self.blocks.push((allocate(bytes.max(1))?, bytes.max(1)));
+            return Ok((self.blocks.len() - 1, 0));
+        }
         let bytes = bytes.next_multiple_of(ALIGNMENT).max(ALIGNMENT);
         let room = self.blocks.last().map_or(0, |(_, size)| size - self.used);
         if room < bytes {
@@ -43,10 +59,10 @@ impl Arena {
         Ok((self.blocks.len() - 1, offset))
     }
 
-    /// Starts anew with the largest block; gives back the others.
+    /// Starts anew with the largest block; gives back the others, or all where each piece has its own.
     pub(crate) fn reset(&mut self) -> Vec<(u64, usize)> {
         self.used = 0;
-        let last = self.blocks.pop();
+        let last = if self.allocation == Allocation::Pooled { self.blocks.pop() } else { None };
         let others = std::mem::take(&mut self.blocks);
         self.blocks.extend(last);
         others

@@ -6,7 +6,7 @@
 //! driver promises what its manual says of each call.
 #![allow(unsafe_code)]
 
-use crate::arena::{Arena, Kind};
+use crate::arena::{Allocation, Arena, Kind};
 use crate::driver::{Device, Function, Module, driver};
 use cudarc::driver::sys;
 use kernels::Fault;
@@ -81,7 +81,7 @@ pub(crate) struct Lane {
 unsafe impl Send for Lane {}
 
 impl Lane {
-    pub(crate) fn new(device: &Arc<Device>) -> Result<Self, Fault> {
+    pub(crate) fn new(device: &Arc<Device>, allocation: Allocation) -> Result<Self, Fault> {
         device.enter()?;
         let mut stream = std::ptr::null_mut();
         let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
@@ -89,7 +89,7 @@ impl Lane {
         Ok(Self {
             device: Arc::clone(device),
             stream,
-            memory: Arena::default(),
+            memory: Arena { allocation, ..Arena::default() },
             pinned: Arena::default(),
             secrets: Vec::new(),
             fetched: 0,

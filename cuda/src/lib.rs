@@ -35,6 +35,7 @@ use std::sync::{Arc, Mutex};
 use tables::Tables;
 use zeroize::Zeroize;
 
+pub use arena::Allocation;
 pub use facts::{Facts, Memory};
 pub use resident::{Buffer, Product, PublicPolys, Resident};
 
@@ -60,6 +61,7 @@ pub struct Cuda {
     /// How many [`Resident`]s there were.
     residents: AtomicU64,
     piece_bytes: usize,
+    allocation: Allocation,
     device: Arc<Device>,
 }
 
@@ -78,6 +80,7 @@ impl Cuda {
             idle: Mutex::default(),
             residents: AtomicU64::new(0),
             piece_bytes: PIECE_BYTES,
+            allocation: Allocation::Pooled,
             device,
         })
     }
@@ -93,6 +96,12 @@ impl Cuda {
     #[must_use]
     pub fn with_piece_bytes(self, bytes: usize) -> Self {
         Self { piece_bytes: bytes, ..self }
+    }
+
+    /// How jobs get device memory from now on.
+    #[must_use]
+    pub fn with_allocation(self, allocation: Allocation) -> Self {
+        Self { allocation, idle: Mutex::default(), ..self }
     }
 }
 

@@ -13,7 +13,7 @@ const SUM_STEP: usize = 1024;
 impl Cuda {
     fn lane(&self) -> Result<Lane, Fault> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| Lane::new(&self.device), Ok)
+        idle.map_or_else(|| Lane::new(&self.device, self.allocation), Ok)
     }
 
     fn give_back(&self, mut lane: Lane) {

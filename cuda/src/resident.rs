@@ -48,7 +48,7 @@ impl Cuda {
     /// [`Fault`] where the device gives none.
     pub fn resident(&self) -> Result<Resident<'_>, Fault> {
         let number = self.residents.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Ok(Resident { cuda: self, lane: Lane::new(&self.device)?, number })
+        Ok(Resident { cuda: self, lane: Lane::new(&self.device, self.allocation)?, number })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What stays in device memory from job to job: the roots of each transform. Public numbers.
 
-use crate::arena::Kind;
+use crate::arena::{Allocation, Kind};
 use crate::driver::Device;
 use crate::launch::{At, Lane};
 use crate::size::roots;
@@ -23,7 +23,7 @@ struct Inner {
 
 impl Tables {
     pub(crate) fn new(device: &Arc<Device>) -> Result<Self, Fault> {
-        Ok(Self { inner: Mutex::new(Inner { lane: Lane::new(device)?, known: HashMap::new() }) })
+        Ok(Self { inner: Mutex::new(Inner { lane: Lane::new(device, Allocation::Pooled)?, known: HashMap::new() }) })
     }
 
     /// Where the roots of `plan` lie, sent there on first use.

@@ -3,7 +3,7 @@
 //! A backend this machine lacks is listed as ignored, with the reason. `REQUIRE_BACKENDS=cpu-avx512,wgpu` turns that into a
 //! failure, for machines that are supposed to have it.
 
-use cuda::Cuda;
+use cuda::{Allocation, Cuda};
 use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
 use libtest_mimic::{Arguments, Trial};
@@ -30,8 +30,8 @@ fn main() {
     add("cpu-best-5-threads", Ok(Arc::new(Cpu::best(5))));
     // With the stand-in of scripts/cuda-shim on LD_LIBRARY_PATH this runs the kernels on the host.
     add("cuda", cuda(|cuda| cuda));
-    // Every job of more than a polynomial in pieces.
-    add("cuda-pieces", cuda(|cuda| cuda.with_piece_bytes(1)));
+    // Every job of more than a polynomial in pieces, and memory that a checker can tell apart.
+    add("cuda-pieces", cuda(|cuda| cuda.with_piece_bytes(1).with_allocation(Allocation::Separate)));
     for name in required.iter().filter(|name| !known.contains(name)) {
         let message = format!("REQUIRE_BACKENDS names {name}, which is none of {known:?}");
         trials.push(Trial::test(format!("{name}::is_known"), move || Err(message.into())));

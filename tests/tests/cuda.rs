@@ -75,7 +75,7 @@ fn expect(condition: bool, message: impl FnOnce() -> String) -> Result<(), Faile
 
 fn the_whole_suite_passes(driver: &Path) -> Result<(), Failed> {
     let all = format!("{0} of {0} cases passed", tensorguard_tests::SUITE.len());
-    // Whole, and with every job of more than a polynomial in pieces.
+    // Whole, and with every job of more than a polynomial in pieces, whose memory lies apart.
     for how in ["suite", "pieces"] {
         let said = said(driver, &[how], &[])?;
         expect(said.contains(&all), || said)?;

@@ -3,7 +3,7 @@
 //!
 //! `cuda_worker look`; `cuda_worker suite PREFIX..`, or `pieces PREFIX..`; `cuda_worker jobs`; `cuda_worker large`; `cuda_worker resident`
 
-use cuda::Cuda;
+use cuda::{Allocation, Cuda};
 use kernels::reference::Reference;
 use kernels::{Backend, DecryptJob, DenseJob, DenseKey, Direction, Encoding, EncryptJob, Fault, PadJob, Plan, SealJob};
 use kernels::{Secret, Shape};
@@ -23,7 +23,9 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("look") => println!("present {:?}", cuda.facts()),
         Some("suite") => return suite(&cuda, &arguments[1..]),
-        Some("pieces") => return suite(&cuda.with_piece_bytes(1), &arguments[1..]),
+        Some("pieces") => {
+            return suite(&cuda.with_piece_bytes(1).with_allocation(Allocation::Separate), &arguments[1..]);
+        }
         Some("jobs") => jobs(&cuda),
         Some("large") => large(&cuda),
         Some("resident") => resident(&cuda).expect("the stand-in does every job"),
