@@ -8,6 +8,7 @@
 
 use crate::arena::{Allocation, Arena, Kind};
 use crate::driver::{Device, Function, Module, driver};
+use crate::facts::Memory;
 use cudarc::driver::sys;
 use kernels::Fault;
 use std::ffi::c_void;
@@ -45,6 +46,15 @@ impl At {
 pub(crate) struct Piece {
     pub(crate) at: At,
     bytes: usize,
+    home: Home,
+}
+
+/// Where a piece lies. Pinned memory has the same address on both sides (unified addressing, which every 64-bit driver
+/// has), so a kernel can read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    Device,
+    Pinned,
 }
 
 impl Piece {
@@ -106,7 +116,7 @@ impl Lane {
             let mut at = 0;
             device.note(driver!(sys::cuMemAlloc_v2(&mut at, size))).map(|()| at)
         })?;
-        let piece = Piece { at: At(self.memory.blocks[block].0 + offset as u64), bytes };
+        let piece = Piece { at: At(self.memory.blocks[block].0 + offset as u64), bytes, home: Home::Device };
         if kind == Kind::Secret && bytes > 0 {
             self.secrets.push(piece);
         }
@@ -126,11 +136,28 @@ impl Lane {
         Ok((block, offset))
     }
 
+    /// Memory for what a kernel reads once: where host and device share theirs, it is not copied a second time.
+    pub(crate) fn take_input(&mut self, bytes: usize, kind: Kind) -> Result<Piece, Fault> {
+        if self.device.facts.memory == Memory::Own {
+            return self.take(bytes, kind);
+        }
+        self.device.enter()?;
+        let (block, offset) = self.take_pinned(bytes, kind)?;
+        Ok(Piece { at: At(self.pinned.blocks[block].0 + offset as u64), bytes, home: Home::Pinned })
+    }
+
     /// Sends parts, one after the other, to `piece` from `offset` on. The bytes are copied before this returns.
     pub(crate) fn send<T: Plain>(&mut self, piece: Piece, offset: usize, words: &[T], kind: Kind) -> Result<(), Fault> {
         let bytes = size_of_val(words);
         assert!(offset + bytes <= piece.bytes, "a copy stays inside its piece");
         if bytes == 0 {
+            return Ok(());
+        }
+        if piece.home == Home::Pinned {
+            let to = (piece.at.0 as usize + offset) as *mut u8;
+            // SAFETY: the piece's pinned bytes, as asserted; inputs are filled before the kernel that reads them is asked
+            // for; `T` is plain.
+            unsafe { std::ptr::copy_nonoverlapping(words.as_ptr().cast::<u8>(), to, bytes) };
             return Ok(());
         }
         self.device.enter()?;
@@ -145,6 +172,13 @@ impl Lane {
     /// Fresh memory filled with `words`.
     pub(crate) fn upload<T: Plain>(&mut self, words: &[T], kind: Kind) -> Result<Piece, Fault> {
         let piece = self.take(size_of_val(words), kind)?;
+        self.send(piece, 0, words, kind)?;
+        Ok(piece)
+    }
+
+    /// The same for what is only read, and once.
+    pub(crate) fn input<T: Plain>(&mut self, words: &[T], kind: Kind) -> Result<Piece, Fault> {
+        let piece = self.take_input(size_of_val(words), kind)?;
         self.send(piece, 0, words, kind)?;
         Ok(piece)
     }
@@ -212,7 +246,7 @@ impl Lane {
     /// Erases the secrets in device memory and waits for everything.
     pub(crate) fn finish(&mut self) -> Result<(), Fault> {
         self.device.enter()?;
-        for Piece { at, bytes } in std::mem::take(&mut self.secrets) {
+        for Piece { at, bytes, .. } in std::mem::take(&mut self.secrets) {
             self.device.note(driver!(sys::cuMemsetD8Async(at.0, 0, bytes, self.stream)))?;
         }
         self.wait()

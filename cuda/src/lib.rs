@@ -142,8 +142,8 @@ impl Backend for Cuda {
     fn seal(&self, job: &SealJob<'_>, pad: &mut [u32], digits: &[u32], out: &mut [u8]) -> Result<(), Fault> {
         job.check(pad, digits, out);
         self.job(|lane| {
-            let residues = lane.upload(pad, Kind::Secret)?;
-            let message = lane.upload(digits, Kind::Secret)?;
+            let residues = lane.input(pad, Kind::Secret)?;
+            let message = lane.input(digits, Kind::Secret)?;
             let row = lane.take(out.len().next_multiple_of(4), Kind::Public)?;
             self.run_seal(lane, job.encoding, residues, message, digits.len(), row)?;
             let arrival = lane.fetch(row, out.len(), Kind::Public)?;

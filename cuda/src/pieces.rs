@@ -77,7 +77,7 @@ impl Cuda {
             |lane, &(poly, (digits, out))| {
                 // Polynomial numbers never run over: the job's check saw to that.
                 let job = EncryptJob { first_poly: job.first_poly.wrapping_add(poly as u32), ..*job };
-                let message = lane.upload(digits, Kind::Secret)?;
+                let message = lane.input(digits, Kind::Secret)?;
                 let row = lane.take(out.len().next_multiple_of(4), Kind::Public)?;
                 self.run_encrypt(lane, &job, None, message, digits.len(), row)?;
                 lane.fetch(row, out.len(), Kind::Public)
@@ -105,7 +105,7 @@ impl Cuda {
                 let (first, bytes) = (index * steps * step_bytes, shape.packed_len());
                 let stride = bytes.next_multiple_of(16);
                 let sums = lane.upload(values, Kind::Public)?;
-                let packed = lane.take(stride * rows.len(), Kind::Public)?;
+                let packed = lane.take_input(stride * rows.len(), Kind::Public)?;
                 for (row, from) in rows.iter().enumerate() {
                     lane.send(packed, row * stride, &from[first..first + bytes], Kind::Public)?;
                 }
@@ -139,7 +139,7 @@ impl Cuda {
             pieces,
             |lane, &(poly, (digits, accumulator))| {
                 let job = DecryptJob { first_poly: job.first_poly.wrapping_add(poly as u32), ..*job };
-                let values = lane.upload(accumulator, Kind::Public)?;
+                let values = lane.input(accumulator, Kind::Public)?;
                 let opened = lane.take(size_of_val(digits), Kind::Secret)?;
                 let (records, count) = self.run_decrypt(lane, &job, values, digits.len(), opened)?;
                 let opened = lane.fetch(opened, size_of_val(digits), Kind::Secret)?;

@@ -18,6 +18,7 @@ fn main() {
         ("what_is_absent_says_why", what_is_absent_says_why),
         ("a_failure_is_a_fault_and_changes_no_output", a_failure_is_a_fault_and_changes_no_output),
         ("little_memory_is_out_of_memory", little_memory_is_out_of_memory),
+        ("a_missing_barrier_is_caught", a_missing_barrier_is_caught),
         ("nothing_leaks_and_no_secret_stays", nothing_leaks_and_no_secret_stays),
     ];
     let trials = checks.iter().map(|&(name, check)| match &driver {
@@ -42,9 +43,15 @@ fn build() -> Result<PathBuf, String> {
             return Err(format!("{tool} is absent"));
         }
     }
-    let output = Command::new("bash").arg(root().join("scripts/cuda-shim")).output().expect("bash runs, as just seen");
-    assert!(output.status.success(), "scripts/cuda-shim: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8_lossy(&output.stdout).trim().into())
+    Ok(shim(&[]))
+}
+
+/// Runs scripts/cuda-shim with these options.
+fn shim(options: &[&str]) -> PathBuf {
+    let script = root().join("scripts/cuda-shim");
+    let output = Command::new("bash").arg(script).args(options).output().expect("bash runs, as just seen");
+    assert!(output.status.success(), "scripts/cuda-shim: {}", text(&output.stderr));
+    text(&output.stdout).trim().into()
 }
 
 /// Runs the worker with the stand-in and these TENSORGUARD_SHIM_ settings.
@@ -77,8 +84,11 @@ fn the_whole_suite_passes(driver: &Path) -> Result<(), Failed> {
     let all = format!("{0} of {0} cases passed", tensorguard_tests::SUITE.len());
     // Whole, and with every job of more than a polynomial in pieces, whose memory lies apart.
     for how in ["suite", "pieces"] {
-        let said = said(driver, &[how], &[])?;
-        expect(said.contains(&all), || said)?;
+        // Memory of its own, and the host's as on Jetson.
+        for integrated in ["0", "1"] {
+            let said = said(driver, &[how], &[("INTEGRATED", integrated)])?;
+            expect(said.contains(&all), || said)?;
+        }
     }
     Ok(())
 }
@@ -157,13 +167,35 @@ fn little_memory_is_out_of_memory(driver: &Path) -> Result<(), Failed> {
     expect(said.lines().all(fine) && said.contains("OutOfMemory") && said.contains(": Ok"), || said)
 }
 
+/// Two of the mutants of scripts/cuda-mutants, which removes every barrier in turn.
+fn a_missing_barrier_is_caught(driver: &Path) -> Result<(), Failed> {
+    for (kernel, barrier) in [("ntt", "__syncwarp();"), ("sum", "__syncthreads();")] {
+        let (folder, file) = (driver.join(format!("without-{kernel}")), format!("{kernel}.cu"));
+        std::fs::create_dir_all(&folder)?;
+        for entry in std::fs::read_dir(root().join("cuda/kernels"))?.flatten() {
+            std::fs::copy(entry.path(), folder.join(entry.file_name()))?;
+        }
+        let whole = std::fs::read_to_string(folder.join(&file))?;
+        expect(whole.contains(barrier), || format!("{file} has no {barrier}"))?;
+        std::fs::write(folder.join(&file), whole.replacen(barrier, "", 1))?;
+        let path = folder.to_str().expect("a plain path");
+        let broken = shim(&["--kernels", path, "--into", path]);
+        let said = text(&worker(&broken, &["suite", &format!("{kernel}::")], &[])?.stdout);
+        expect(said.contains(&format!("failed {kernel}::")), || format!("{file} without {barrier} passes: {said}"))?;
+    }
+    Ok(())
+}
+
 fn nothing_leaks_and_no_secret_stays(driver: &Path) -> Result<(), Failed> {
     let log = std::env::temp_dir().join(format!("tensorguard-cuda-shim-{}", std::process::id()));
-    let settings = [("LOG", log.to_str().expect("a plain path")), ("MARK", "30")];
-    let said = said(driver, &["jobs"], &settings)?;
-    let lines = std::fs::read_to_string(&log)?;
-    std::fs::remove_file(&log)?;
-    let frees: Vec<&str> = lines.lines().filter(|line| line.starts_with("free")).collect();
-    expect(frees.len() > 4 && !lines.contains("leak"), || lines.clone())?;
-    expect(frees.iter().all(|line| line.ends_with("marks 0")), || format!("{said}{lines}"))
+    for integrated in ["0", "1"] {
+        let path = log.to_str().expect("a plain path");
+        let said = said(driver, &["jobs"], &[("LOG", path), ("MARK", "30"), ("INTEGRATED", integrated)])?;
+        let lines = std::fs::read_to_string(&log)?;
+        std::fs::remove_file(&log)?;
+        let frees: Vec<&str> = lines.lines().filter(|line| line.starts_with("free")).collect();
+        expect(frees.len() > 4 && !lines.contains("leak"), || lines.clone())?;
+        expect(frees.iter().all(|line| line.ends_with("marks 0")), || format!("{said}{lines}"))?;
+    }
+    Ok(())
 }
