@@ -21,7 +21,7 @@ struct Images {
     sm_87: &'static [u8],
     sm_90: &'static [u8],
     sm_110: &'static [u8],
-    /// For every other device from compute capability 7.0 on, compiled by its driver.
+    /// For every other device from compute capability 7.0 on, and for older drivers: compiled by the driver.
     ptx: &'static str,
 }
 
@@ -61,19 +61,27 @@ impl Modules {
         if let Some(module) = place.get() {
             return Ok(module);
         }
+        let images = &IMAGES[stem as usize];
+        // A driver older than the compiler may refuse the device's own image; text with a lowered head it takes.
+        let own = images.of(device.facts.capability).map(|image| Module::load(device, image));
+        let module = match own {
+            Some(Ok(module)) => module,
+            Some(Err(Fault::Declined)) | None => Module::load(device, images.ptx.as_bytes())?,
+            Some(Err(fault)) => return Err(fault),
+        };
         // A failure is not remembered: memory may come free. Of two threads that load at once, one drops its own.
-        let module = Module::load(device, IMAGES[stem as usize].of(device.facts.capability))?;
         Ok(place.get_or_init(|| module))
     }
 }
 
 impl Images {
-    fn of(&self, capability: u32) -> &'static [u8] {
+    /// The image made for this device, if there is one.
+    fn of(&self, capability: u32) -> Option<&'static [u8]> {
         match capability {
-            87 => self.sm_87,
-            90 => self.sm_90,
-            110 => self.sm_110,
-            _ => self.ptx.as_bytes(),
+            87 => Some(self.sm_87),
+            90 => Some(self.sm_90),
+            110 => Some(self.sm_110),
+            _ => None,
         }
     }
 }

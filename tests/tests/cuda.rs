@@ -17,6 +17,7 @@ fn main() {
         ("what_stays_on_the_device_is_the_same", what_stays_on_the_device_is_the_same),
         ("what_is_absent_says_why", what_is_absent_says_why),
         ("a_failure_is_a_fault_and_changes_no_output", a_failure_is_a_fault_and_changes_no_output),
+        ("an_image_that_is_refused_is_replaced_by_text", an_image_that_is_refused_is_replaced_by_text),
         ("little_memory_is_out_of_memory", little_memory_is_out_of_memory),
         ("a_missing_barrier_is_caught", a_missing_barrier_is_caught),
         ("nothing_leaks_and_no_secret_stays", nothing_leaks_and_no_secret_stays),
@@ -136,7 +137,6 @@ fn a_failure_is_a_fault_and_changes_no_output(driver: &Path) -> Result<(), Faile
         ("cuMemAlloc_v2", 2, "OutOfMemory"),
         ("cuMemHostAlloc", 2, "OutOfMemory"),
         ("cuStreamCreate", 2, "OutOfMemory"),
-        ("cuModuleLoadData", 209, "Declined"),
         ("cuModuleGetFunction", 500, "Declined"),
         ("cuLaunchKernel", 701, "Declined"),
         ("cuLaunchKernel", 719, "DeviceLost"),
@@ -157,6 +157,18 @@ fn a_failure_is_a_fault_and_changes_no_output(driver: &Path) -> Result<(), Faile
             expect(faults == 0 || (sticky || faults == 1) && said.contains(fault), context)?;
             expect(faults > 0 || call > 2, context)?;
         }
+    }
+    Ok(())
+}
+
+/// A driver older than the compiler refuses the device's own image, and gets text. A device without one has text only.
+fn an_image_that_is_refused_is_replaced_by_text(driver: &Path) -> Result<(), Failed> {
+    for (capability, is_replaced) in [("90", true), ("75", false)] {
+        let settings = [("CAPABILITY", capability), ("FAIL", "cuModuleLoadData:1:200")];
+        let said = said(driver, &["jobs"], &settings)?;
+        let faults: Vec<&str> = said.lines().filter(|line| !line.contains(": Ok")).collect();
+        let expected: &[&str] = if is_replaced { &[] } else { &["ntt: Declined outputs unchanged"] };
+        expect(faults == expected, || said.clone())?;
     }
     Ok(())
 }
