@@ -5,6 +5,7 @@
 //! call.
 #![allow(unsafe_code)]
 
+use crate::calls;
 use crate::facts::{Facts, Memory};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 use kernels::Fault;
@@ -13,57 +14,26 @@ use std::ffi::{CStr, CString, c_int};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Every function that this crate calls: one that is missing would be a panic inside cudarc.
-const NEEDED: [&str; 32] = [
-    "cuInit",
-    "cuDriverGetVersion",
-    "cuDeviceGetCount",
-    "cuDeviceGet",
-    "cuDeviceGetName",
-    "cuDeviceGetAttribute",
-    "cuDevicePrimaryCtxRetain",
-    "cuDevicePrimaryCtxRelease_v2",
-    "cuCtxSetCurrent",
-    "cuMemAlloc_v2",
-    "cuMemFree_v2",
-    "cuMemHostAlloc",
-    "cuMemFreeHost",
-    "cuStreamCreate",
-    "cuStreamDestroy_v2",
-    "cuStreamSynchronize",
-    "cuMemcpyHtoDAsync_v2",
-    "cuMemcpyDtoHAsync_v2",
-    "cuMemsetD8Async",
-    "cuModuleLoadData",
-    "cuModuleUnload",
-    "cuModuleGetFunction",
-    "cuFuncSetAttribute",
-    "cuLaunchKernel",
-    "cuEventCreate",
-    "cuEventDestroy_v2",
-    "cuEventElapsedTime",
-    "cuEventRecord",
-    "cuEventSynchronize",
-    "cuStreamWaitEvent",
-    "cuMemcpyDtoDAsync_v2",
-    "cuGetErrorString",
-];
 /// CUDA 11.4, as JetPack 5 has it.
 const LOWEST_DRIVER: i32 = 11_040;
 
 /// A driver's answer that is not success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failed(pub(crate) sys::CUresult);
+pub(crate) struct Failed(pub(crate) u32);
+
+// Of the driver's manual; the test below compares them with cudarc's.
+const OUT_OF_MEMORY: u32 = 2;
+const NO_BINARY_FOR_GPU: u32 = 209;
+const INVALID_PTX: u32 = 218;
+const UNSUPPORTED_PTX_VERSION: u32 = 222;
+const LAUNCH_OUT_OF_RESOURCES: u32 = 701;
 
 impl From<Failed> for Fault {
     fn from(failed: Failed) -> Self {
         match failed.0 {
-            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Self::OutOfMemory,
+            OUT_OF_MEMORY => Self::OutOfMemory,
             // No image for this device, or a block that does not fit it: another engine may do the job.
-            sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
-            | sys::CUresult::CUDA_ERROR_INVALID_PTX
-            | sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION
-            | sys::CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES => Self::Declined,
+            NO_BINARY_FOR_GPU | INVALID_PTX | UNSUPPORTED_PTX_VERSION | LAUNCH_OUT_OF_RESOURCES => Self::Declined,
             _ => Self::DeviceLost,
         }
     }
@@ -72,10 +42,10 @@ impl From<Failed> for Fault {
 /// Calls the driver.
 macro_rules! driver {
     ($call:expr) => {
-        // SAFETY: `present` found the function, the arguments are live handles and places of the types it takes, and
-        // memory is used as the head of this file says.
+        // SAFETY: the arguments are live handles and places of the types that the function takes, and memory is used as the
+        // head of this file says.
         match unsafe { $call } {
-            sys::CUresult::CUDA_SUCCESS => Ok(()),
+            0 => Ok(()),
             code => Err($crate::driver::Failed(code)),
         }
     };
@@ -84,19 +54,13 @@ pub(crate) use driver;
 
 /// Whether there is a driver that can be called.
 fn present() -> Result<(), String> {
-    // SAFETY: loading the driver runs its initialisers, which is what the caller asks for.
-    if !unsafe { sys::is_culib_present() } {
+    if !calls::is_present() {
         return Err("no CUDA driver (libcuda.so) on this machine".into());
     }
-    // SAFETY: the library is there, as just seen; cudarc panics only where it is not.
-    let library = unsafe { sys::culib() };
-    for name in NEEDED {
-        // SAFETY: the symbol is only looked up here, never called through this type.
-        if unsafe { library.get::<unsafe extern "C" fn()>(name.as_bytes()) }.is_err() {
-            return Err(format!("the CUDA driver has no {name}: update it"));
-        }
+    match calls::NAMES.iter().find(|name| !calls::has(name)) {
+        Some(name) => Err(format!("the CUDA driver has no {name}: update it")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The first device and its context, until dropped.
@@ -118,20 +82,20 @@ impl Device {
     pub(crate) fn open() -> Result<Arc<Self>, String> {
         present()?;
         let named = |what: &'static str| move |failed: Failed| format!("{what}: {}", text(failed));
-        driver!(sys::cuInit(0)).map_err(named("the CUDA driver does not start"))?;
+        driver!(calls::cuInit(0)).map_err(named("the CUDA driver does not start"))?;
         let (mut version, mut count, mut device) = (0, 0, 0);
-        driver!(sys::cuDriverGetVersion(&mut version)).map_err(named("the CUDA driver has no version"))?;
+        driver!(calls::cuDriverGetVersion(&mut version)).map_err(named("the CUDA driver has no version"))?;
         if version < LOWEST_DRIVER {
             return Err(format!("the CUDA driver is version {version}: {LOWEST_DRIVER} or later is needed"));
         }
-        driver!(sys::cuDeviceGetCount(&mut count)).map_err(named("CUDA devices cannot be counted"))?;
+        driver!(calls::cuDeviceGetCount(&mut count)).map_err(named("CUDA devices cannot be counted"))?;
         if count == 0 {
             return Err("the CUDA driver sees no device".into());
         }
-        driver!(sys::cuDeviceGet(&mut device, 0)).map_err(named("the CUDA device cannot be opened"))?;
+        driver!(calls::cuDeviceGet(&mut device, 0)).map_err(named("the CUDA device cannot be opened"))?;
         let facts = facts(device, version as u32).map_err(named("the CUDA device does not describe itself"))?;
         let mut context = std::ptr::null_mut();
-        driver!(sys::cuDevicePrimaryCtxRetain(&mut context, device)).map_err(named("no CUDA context"))?;
+        driver!(calls::cuDevicePrimaryCtxRetain(&mut context, device)).map_err(named("no CUDA context"))?;
         Ok(Arc::new(Self { facts, context, device, lost: AtomicBool::new(false) }))
     }
 
@@ -140,7 +104,7 @@ impl Device {
         if self.lost.load(Ordering::Relaxed) {
             return Err(Fault::DeviceLost);
         }
-        self.note(driver!(sys::cuCtxSetCurrent(self.context)))
+        self.note(driver!(calls::cuCtxSetCurrent(self.context)))
     }
 
     /// Remembers a lost device: its context never works again, and asking it could hang.
@@ -158,7 +122,7 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         // Nobody is left to hear of a failure.
-        let _ = driver!(sys::cuDevicePrimaryCtxRelease_v2(self.device));
+        let _ = driver!(calls::cuDevicePrimaryCtxRelease_v2(self.device));
     }
 }
 
@@ -166,19 +130,19 @@ fn text(failed: Failed) -> String {
     let mut text = std::ptr::null();
     // SAFETY: the driver gives a string that lives as long as the process, or null for a code it does not know.
     let known = unsafe {
-        let _ = sys::cuGetErrorString(failed.0, &mut text);
+        let _ = calls::cuGetErrorString(failed.0, &mut text);
         (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
     };
-    known.unwrap_or_else(|| format!("{:?}", failed.0))
+    known.unwrap_or_else(|| format!("error {}", failed.0))
 }
 
 fn facts(device: sys::CUdevice, driver: u32) -> Result<Facts, Failed> {
     let attribute = |attribute: Attribute| {
         let mut value: c_int = 0;
-        driver!(sys::cuDeviceGetAttribute(&mut value, attribute, device)).map(|()| value as u32)
+        driver!(calls::cuDeviceGetAttribute(&mut value, attribute, device)).map(|()| value as u32)
     };
     let mut name = [0; 128];
-    driver!(sys::cuDeviceGetName(name.as_mut_ptr(), 127, device))?;
+    driver!(calls::cuDeviceGetName(name.as_mut_ptr(), 127, device))?;
     // SAFETY: the array's last byte is zero, whatever the driver wrote before it.
     let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned();
     let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
@@ -216,7 +180,7 @@ impl Module {
     pub(crate) fn load(device: &Arc<Device>, image: &'static [u8]) -> Result<Self, Fault> {
         device.enter()?;
         let mut module = std::ptr::null_mut();
-        let loaded = driver!(sys::cuModuleLoadData(&mut module, image.as_ptr().cast()));
+        let loaded = driver!(calls::cuModuleLoadData(&mut module, image.as_ptr().cast()));
         loaded.map_err(|failed| match Fault::from(failed) {
             Fault::OutOfMemory => Fault::OutOfMemory,
             // An image that this driver does not take is no lost device.
@@ -232,11 +196,12 @@ impl Module {
         }
         let mut function = std::ptr::null_mut();
         let c_name = CString::new(name).map_err(|_| Fault::Declined)?;
-        driver!(sys::cuModuleGetFunction(&mut function, self.module, c_name.as_ptr())).map_err(|_| Fault::Declined)?;
+        driver!(calls::cuModuleGetFunction(&mut function, self.module, c_name.as_ptr()))
+            .map_err(|_| Fault::Declined)?;
         // More than 48 KiB must be asked for.
         if shared_bytes > 48 << 10 {
             let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            self.device.note(driver!(sys::cuFuncSetAttribute(function, attribute, shared_bytes as c_int)))?;
+            self.device.note(driver!(calls::cuFuncSetAttribute(function, attribute, shared_bytes as c_int)))?;
         }
         functions.insert(name.to_owned(), Function(function));
         Ok(Function(function))
@@ -246,7 +211,29 @@ impl Module {
 impl Drop for Module {
     fn drop(&mut self) {
         if self.device.enter().is_ok() {
-            let _ = driver!(sys::cuModuleUnload(self.module));
+            let _ = driver!(calls::cuModuleUnload(self.module));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sys::CUresult;
+
+    #[test]
+    fn the_codes_are_the_drivers() {
+        for (ours, theirs) in [
+            (0, CUresult::CUDA_SUCCESS),
+            (OUT_OF_MEMORY, CUresult::CUDA_ERROR_OUT_OF_MEMORY),
+            (NO_BINARY_FOR_GPU, CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU),
+            (INVALID_PTX, CUresult::CUDA_ERROR_INVALID_PTX),
+            (UNSUPPORTED_PTX_VERSION, CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION),
+            (LAUNCH_OUT_OF_RESOURCES, CUresult::CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES),
+        ] {
+            assert_eq!(ours, theirs as u32);
+        }
+        // A code of the future is a lost device, not undefined behaviour.
+        assert_eq!(Fault::from(Failed(123_456)), Fault::DeviceLost);
     }
 }

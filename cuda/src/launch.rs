@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use crate::arena::{Allocation, Arena, Kind};
+use crate::calls;
 use crate::driver::{Device, Function, Module, driver};
 use crate::facts::Memory;
 use cudarc::driver::sys;
@@ -95,7 +96,7 @@ impl Lane {
         device.enter()?;
         let mut stream = std::ptr::null_mut();
         let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
-        device.note(driver!(sys::cuStreamCreate(&mut stream, flags)))?;
+        device.note(driver!(calls::cuStreamCreate(&mut stream, flags)))?;
         Ok(Self {
             device: Arc::clone(device),
             stream,
@@ -114,7 +115,7 @@ impl Lane {
         let device = &self.device;
         let (block, offset) = self.memory.take(bytes, |size| {
             let mut at = 0;
-            device.note(driver!(sys::cuMemAlloc_v2(&mut at, size))).map(|()| at)
+            device.note(driver!(calls::cuMemAlloc_v2(&mut at, size))).map(|()| at)
         })?;
         let piece = Piece { at: At(self.memory.blocks[block].0 + offset as u64), bytes, home: Home::Device };
         if kind == Kind::Secret && bytes > 0 {
@@ -128,7 +129,7 @@ impl Lane {
         let (block, offset) = self.pinned.take(bytes, |size| {
             let mut at = std::ptr::null_mut();
             // No flags: write-combined memory, cudarc's default, is slow to read back.
-            device.note(driver!(sys::cuMemHostAlloc(&mut at, size, 0))).map(|()| at as u64)
+            device.note(driver!(calls::cuMemHostAlloc(&mut at, size, 0))).map(|()| at as u64)
         })?;
         if kind == Kind::Secret {
             self.pinned_secrets.push((block, offset, bytes));
@@ -166,7 +167,7 @@ impl Lane {
         // SAFETY: `bytes` fresh pinned bytes start at `staged`; no copy uses them yet; `T` is plain.
         unsafe { std::ptr::copy_nonoverlapping(words.as_ptr().cast::<u8>(), staged, bytes) };
         let to = piece.at.0 + offset as u64;
-        self.device.note(driver!(sys::cuMemcpyHtoDAsync_v2(to, staged as *const c_void, bytes, self.stream)))
+        self.device.note(driver!(calls::cuMemcpyHtoDAsync_v2(to, staged as *const c_void, bytes, self.stream)))
     }
 
     /// Fresh memory filled with `words`.
@@ -200,7 +201,7 @@ impl Lane {
         // "Buffer pointer", "buffer size" and "end" of the driver's manual.
         let (pointer, size) = (std::ptr::without_provenance_mut(1), std::ptr::without_provenance_mut(2));
         let mut extra = [pointer, place, size, (&raw mut bytes).cast(), std::ptr::null_mut()];
-        self.device.note(driver!(sys::cuLaunchKernel(
+        self.device.note(driver!(calls::cuLaunchKernel(
             function,
             blocks,
             1,
@@ -222,7 +223,7 @@ impl Lane {
         let (block, offset) = self.take_pinned(bytes, kind)?;
         if bytes > 0 {
             let to = (self.pinned.blocks[block].0 as usize + offset) as *mut c_void;
-            self.device.note(driver!(sys::cuMemcpyDtoHAsync_v2(to, piece.at.0, bytes, self.stream)))?;
+            self.device.note(driver!(calls::cuMemcpyDtoHAsync_v2(to, piece.at.0, bytes, self.stream)))?;
         }
         self.fetched += 1;
         Ok(Arrival { block, offset, bytes, number: self.fetched - 1 })
@@ -232,13 +233,13 @@ impl Lane {
     pub(crate) fn copy(&mut self, from: Piece, to: Piece, bytes: usize) -> Result<(), Fault> {
         assert!(bytes <= from.bytes.min(to.bytes), "a copy stays inside its pieces");
         self.device.enter()?;
-        self.device.note(driver!(sys::cuMemcpyDtoDAsync_v2(to.at.0, from.at.0, bytes, self.stream)))
+        self.device.note(driver!(calls::cuMemcpyDtoDAsync_v2(to.at.0, from.at.0, bytes, self.stream)))
     }
 
     /// Waits for everything asked so far.
     pub(crate) fn wait(&mut self) -> Result<(), Fault> {
         self.device.enter()?;
-        self.device.note(driver!(sys::cuStreamSynchronize(self.stream)))?;
+        self.device.note(driver!(calls::cuStreamSynchronize(self.stream)))?;
         self.arrived = self.fetched;
         Ok(())
     }
@@ -247,7 +248,7 @@ impl Lane {
     pub(crate) fn finish(&mut self) -> Result<(), Fault> {
         self.device.enter()?;
         for Piece { at, bytes, .. } in std::mem::take(&mut self.secrets) {
-            self.device.note(driver!(sys::cuMemsetD8Async(at.0, 0, bytes, self.stream)))?;
+            self.device.note(driver!(calls::cuMemsetD8Async(at.0, 0, bytes, self.stream)))?;
         }
         self.wait()
     }
@@ -256,7 +257,7 @@ impl Lane {
     pub(crate) fn settle(&mut self) -> Result<(), Fault> {
         self.finish()?;
         for (at, _) in self.pinned.blocks.drain(..) {
-            let _ = driver!(sys::cuMemFreeHost(at as usize as *mut c_void));
+            let _ = driver!(calls::cuMemFreeHost(at as usize as *mut c_void));
         }
         self.pinned.used = 0;
         Ok(())
@@ -280,10 +281,10 @@ impl Lane {
             zeroize::Zeroize::zeroize(bytes);
         }
         for (at, _) in self.memory.reset() {
-            let _ = driver!(sys::cuMemFree_v2(at));
+            let _ = driver!(calls::cuMemFree_v2(at));
         }
         for (at, _) in self.pinned.reset() {
-            let _ = driver!(sys::cuMemFreeHost(at as usize as *mut c_void));
+            let _ = driver!(calls::cuMemFreeHost(at as usize as *mut c_void));
         }
     }
 }
@@ -294,12 +295,12 @@ impl Drop for Lane {
         let _ = self.finish();
         self.reset();
         if self.device.enter().is_ok() {
-            let _ = driver!(sys::cuStreamDestroy_v2(self.stream));
+            let _ = driver!(calls::cuStreamDestroy_v2(self.stream));
             for (at, _) in self.memory.blocks.drain(..) {
-                let _ = driver!(sys::cuMemFree_v2(at));
+                let _ = driver!(calls::cuMemFree_v2(at));
             }
             for (at, _) in self.pinned.blocks.drain(..) {
-                let _ = driver!(sys::cuMemFreeHost(at as usize as *mut c_void));
+                let _ = driver!(calls::cuMemFreeHost(at as usize as *mut c_void));
             }
         }
     }
@@ -317,9 +318,9 @@ impl Mark {
     pub(crate) fn now(lane: &mut Lane) -> Result<Self, Fault> {
         lane.device.enter()?;
         let mut event = std::ptr::null_mut();
-        lane.device.note(driver!(sys::cuEventCreate(&mut event, 0)))?;
+        lane.device.note(driver!(calls::cuEventCreate(&mut event, 0)))?;
         let mark = Self { device: Arc::clone(&lane.device), event };
-        mark.device.note(driver!(sys::cuEventRecord(event, lane.stream)))?;
+        mark.device.note(driver!(calls::cuEventRecord(event, lane.stream)))?;
         Ok(mark)
     }
 
@@ -327,8 +328,8 @@ impl Mark {
     pub(crate) fn since_ns(&self, earlier: &Self) -> Result<u64, Fault> {
         self.device.enter()?;
         let mut ms = 0.0;
-        self.device.note(driver!(sys::cuEventSynchronize(self.event)))?;
-        self.device.note(driver!(sys::cuEventElapsedTime(&mut ms, earlier.event, self.event)))?;
+        self.device.note(driver!(calls::cuEventSynchronize(self.event)))?;
+        self.device.note(driver!(calls::cuEventElapsedTime(&mut ms, earlier.event, self.event)))?;
         Ok((f64::from(ms) * 1e6) as u64)
     }
 }
@@ -336,7 +337,7 @@ impl Mark {
 impl Drop for Mark {
     fn drop(&mut self) {
         if self.device.enter().is_ok() {
-            let _ = driver!(sys::cuEventDestroy_v2(self.event));
+            let _ = driver!(calls::cuEventDestroy_v2(self.event));
         }
     }
 }

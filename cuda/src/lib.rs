@@ -13,6 +13,7 @@
 
 mod arena;
 mod arguments;
+mod calls;
 mod driver;
 mod facts;
 mod launch;

@@ -140,6 +140,8 @@ fn a_failure_is_a_fault_and_changes_no_output(driver: &Path) -> Result<(), Faile
         ("cuModuleGetFunction", 500, "Declined"),
         ("cuLaunchKernel", 701, "Declined"),
         ("cuLaunchKernel", 719, "DeviceLost"),
+        // A code that CUDA 11.4 does not have.
+        ("cuLaunchKernel", 721, "DeviceLost"),
         ("cuMemcpyHtoDAsync_v2", 700, "DeviceLost"),
         ("cuMemcpyDtoHAsync_v2", 700, "DeviceLost"),
         ("cuMemsetD8Async", 700, "DeviceLost"),

@@ -45,6 +45,7 @@ const SKIPPED: &[&str] = &[".git", ".cache", "target", "__pycache__"];
 
 /// The only files that may say `unsafe`.
 const UNSAFE_FILES: &[&str] = &[
+    "cuda/src/calls.rs",
     "cuda/src/driver.rs",
     "cuda/src/launch.rs",
     "kernels/src/cpu/avx2.rs",
