@@ -37,6 +37,16 @@ pub struct Device {
     shares_memory_with_host: bool,
 }
 
+impl Device {
+    /// A short name for folders.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let name = self.name.to_lowercase();
+        let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).collect();
+        words.join("-")
+    }
+}
+
 /// One measurement: the median of several.
 #[derive(Debug, Serialize)]
 pub struct Row {
@@ -48,7 +58,8 @@ pub struct Row {
     pub unit: &'static str,
     /// The device's limit in the same unit, and which one it is.
     pub floor: Option<(f64, &'static str)>,
-    /// All samples, in nanoseconds.
+    /// All samples, in nanoseconds. In a file of their own.
+    #[serde(skip)]
     pub samples_ns: Vec<u64>,
 }
 

@@ -56,7 +56,7 @@ enum Command {
         json: bool,
     },
     /// The CUDA device: what it can do at best, every kernel against that, and whole jobs with transfers.
-    #[command(after_help = "Examples:\n  tensorguard gpu\n  tensorguard gpu --json > gpu.json")]
+    #[command(after_help = "Examples:\n  tensorguard gpu\n  tensorguard gpu --out results")]
     Gpu {
         /// Print JSON.
         #[arg(long)]
@@ -64,9 +64,9 @@ enum Command {
         /// Small sizes, a few repetitions: a check that it works, not a measurement.
         #[arg(long)]
         smoke: bool,
-        /// Print the table and write the JSON to this file.
-        #[arg(long, value_name = "FILE", conflicts_with = "json")]
-        json_to: Option<PathBuf>,
+        /// Folder in which a new folder <date>-<device>-gpu is made for samples, result and summary.
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
     },
     /// Ours against others' in one run, taking turns. Builds the others first: needs cargo and the source checkout.
     #[command(after_help = COMPARE_EXAMPLES)]
@@ -129,14 +129,18 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             let findings = doctor::examine();
             if *json { print_json(&findings) } else { print(&findings.to_string()) }
         }
-        Some(Command::Gpu { json, smoke, json_to }) => {
+        Some(Command::Gpu { json, smoke, out }) => {
             let report = gpu::measure(if *smoke { gpu::Effort::Smoke } else { gpu::Effort::Full })?;
-            if let Some(file) = json_to {
-                let text = serde_json::to_string_pretty(&report)? + "\n";
-                std::fs::write(file, text)
-                    .map_err(|error| Failure::Internal(format!("cannot write {}: {error}", file.display())))?;
+            if *json {
+                print_json(&report)?
+            } else {
+                print(&report.to_string())?
             }
-            if *json { print_json(&report) } else { print(&report.to_string()) }
+            if let Some(folder) = out {
+                let made = results::write_gpu(folder, &report)?;
+                eprintln!("wrote {}", made.display());
+            }
+            Ok(())
         }
         Some(Command::ComparePeers { filter, engine, json, smoke, out }) => {
             let effort = if *smoke { compare::Effort::Smoke } else { compare::Effort::Full };
