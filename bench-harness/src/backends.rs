@@ -2,6 +2,7 @@
 
 use crate::device;
 use crate::failure::Failure;
+use cuda::Cuda;
 use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
 use kernels::reference::Reference;
@@ -21,7 +22,7 @@ enum Engine {
     Reference,
     Cpu(Isa),
     Wgpu,
-    Absent(&'static str),
+    Cuda,
 }
 
 /// All of them: the definition, the CPU engines, the GPU engines.
@@ -31,7 +32,7 @@ pub fn all() -> Vec<Listed> {
     let mut all = vec![listed("reference", "the definition; slow, for checks", Engine::Reference)];
     all.extend(Isa::ALL.map(|isa| listed(isa.name(), "", Engine::Cpu(isa))));
     all.push(listed("wgpu", "", Engine::Wgpu));
-    all.push(listed("cuda", "", Engine::Absent("this version has no CUDA engine")));
+    all.push(listed("cuda", "", Engine::Cuda));
     all
 }
 
@@ -51,7 +52,10 @@ impl Listed {
                 Ok((engine, _)) => Ok(Box::new(engine)),
                 Err(why) => Err(why.to_string()),
             },
-            Engine::Absent(why) => Err(why.to_owned()),
+            Engine::Cuda => match Cuda::new() {
+                Ok(engine) => Ok(Box::new(engine)),
+                Err(why) => Err(why.to_string()),
+            },
         }
     }
 }

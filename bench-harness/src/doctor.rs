@@ -4,6 +4,7 @@ use crate::backends;
 use crate::calibration::{self, Calibration, Fingerprint, Remembered};
 use crate::device::{self, Adapter};
 use crate::machine::{Machine, program};
+use cuda::{Cuda, Facts};
 use kernels::Backend;
 use kernels::cpu::Cpu;
 use serde::Serialize;
@@ -50,6 +51,10 @@ pub fn examine(adapter: Option<&str>) -> Findings {
     let backends = backends.iter().map(|listed| match (listed.name, &opened) {
         ("wgpu", Ok((_, device))) => present("wgpu", &device.to_string()),
         ("wgpu", Err(why)) => absent("wgpu", &why.to_string()),
+        ("cuda", _) => match Cuda::new() {
+            Ok(cuda) => present("cuda", &gpu(cuda.facts())),
+            Err(why) => absent("cuda", &why.to_string()),
+        },
         _ => match listed.open(1) {
             Ok(_) => present(listed.name, listed.note),
             Err(why) => absent(listed.name, &why),
@@ -108,6 +113,14 @@ fn recall(device: &device::Device) -> (Option<Calibration>, String) {
         Remembered::Stale(why) => (None, format!("not believed, for it is stale: {why}; {again}")),
         Remembered::Edited(why) => (None, format!("not believed, for it was changed: {why}; {again}")),
     }
+}
+
+/// Name, capability and driver of a GPU in one line.
+fn gpu(facts: &Facts) -> String {
+    let Facts { name, capability, driver, multiprocessors, .. } = facts;
+    let version = |number: u32, unit: u32, step: u32| format!("{}.{}", number / unit, number % unit / step);
+    let (capability, driver) = (version(*capability, 10, 1), version(*driver, 1000, 10));
+    format!("{name}, compute capability {capability}, {multiprocessors} multiprocessors, driver for CUDA {driver}")
 }
 
 impl fmt::Display for Findings {

@@ -6,7 +6,7 @@ use kernels::cpu::{Cpu, Isa};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
-use tensorguard::{backends, calibration, compare, device, doctor, kat, memory, peer, results, table};
+use tensorguard::{backends, calibration, compare, device, doctor, gpu, kat, memory, peer, results, table};
 
 /// Measures TensorGuard's kernels on this machine.
 ///
@@ -69,6 +69,19 @@ enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// The CUDA device: what it can do at best, every kernel against that, and whole jobs with transfers.
+    #[command(after_help = "Examples:\n  tensorguard gpu\n  tensorguard gpu --out results")]
+    Gpu {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Small sizes, a few repetitions: a check that it works, not a measurement.
+        #[arg(long)]
+        smoke: bool,
+        /// Folder in which a new folder <date>-<device>-gpu is made for samples, result and summary.
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
     },
     /// Ours against others' in one run, taking turns. Builds the others first: needs cargo and the source checkout.
     #[command(after_help = COMPARE_EXAMPLES)]
@@ -185,6 +198,19 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Doctor { gpu, json }) => {
             let findings = doctor::examine(gpu.adapter.as_deref());
             if *json { print_json(&findings) } else { print(&findings.to_string()) }
+        }
+        Some(Command::Gpu { json, smoke, out }) => {
+            let report = gpu::measure(if *smoke { gpu::Effort::Smoke } else { gpu::Effort::Full })?;
+            if *json {
+                print_json(&report)?
+            } else {
+                print(&report.to_string())?
+            }
+            if let Some(folder) = out {
+                let made = results::write_gpu(folder, &report)?;
+                eprintln!("wrote {}", made.display());
+            }
+            Ok(())
         }
         Some(Command::ComparePeers { install_peers: true, .. }) => peer::install(),
         Some(Command::SumUploads { values }) => {

@@ -1,8 +1,9 @@
 //! Results on disk: `<date>-<machine>-<what>/{samples.jsonl, result.json, summary.md}`, never overwritten.
 
-use crate::compare::{Comparison, Row};
+use crate::compare::{self, Comparison};
 use crate::end_to_end::Rounds;
 use crate::failure::Failure;
+use crate::gpu::{Report, Row};
 use crate::machine::{Machine, load};
 use crate::stats::SEED;
 use serde::Serialize;
@@ -32,7 +33,7 @@ struct Record<'a> {
     load_after: Option<f64>,
     engine: &'static str,
     noise: f64,
-    rows: &'a [Row],
+    rows: &'a [compare::Row],
     rounds: &'a Rounds,
 }
 
@@ -85,6 +86,34 @@ pub fn write(parent: &Path, comparison: &Comparison) -> Result<PathBuf, Failure>
     Ok(folder)
 }
 
+/// Writes what was measured on a GPU into a new folder below `parent` and returns the folder.
+///
+/// # Errors
+/// [`Failure::Internal`] where files cannot be written.
+pub fn write_gpu(parent: &Path, report: &Report) -> Result<PathBuf, Failure> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let failed = |error: std::io::Error| Failure::Internal(format!("cannot write results: {error}; see --out"));
+    fs::create_dir_all(parent).map_err(failed)?;
+    let folder = new_folder(parent, &format!("{}-{}-gpu", date(seconds), report.device.label())).map_err(failed)?;
+    let id = folder.file_name().unwrap_or_default().to_string_lossy();
+    let mut samples = String::new();
+    for Row { name, samples_ns, .. } in &report.rows {
+        samples += &(serde_json::json!({ "name": name, "ns": samples_ns }).to_string() + "\n");
+    }
+    let result = serde_json::json!({
+        "version": VERSION,
+        "id": id,
+        "what": "gpu",
+        "label": "M",
+        "time_utc": format!("{}T{:02}:{:02}Z", date(seconds), seconds / 3600 % 24, seconds / 60 % 60),
+        "report": report,
+    });
+    fs::write(folder.join("samples.jsonl"), samples).map_err(failed)?;
+    fs::write(folder.join("result.json"), serde_json::to_string_pretty(&result)? + "\n").map_err(failed)?;
+    fs::write(folder.join("summary.md"), format!("# {id}\n\n```text\n{report}```\n")).map_err(failed)?;
+    Ok(folder)
+}
+
 fn new_folder(parent: &Path, name: &str) -> std::io::Result<PathBuf> {
     let mut folder = parent.join(name);
     for count in 2..1000 {
@@ -98,12 +127,12 @@ fn new_folder(parent: &Path, name: &str) -> std::io::Result<PathBuf> {
     Err(std::io::ErrorKind::AlreadyExists.into())
 }
 
-fn samples(rows: &[Row]) -> Result<String, Failure> {
+fn samples(rows: &[compare::Row]) -> Result<String, Failure> {
     let mut lines = String::new();
     for row in rows {
         for (pair, &(ours_cpu_ns, theirs_cpu_ns)) in row.samples.iter().enumerate() {
             let first = if pair % 2 == 0 { "ours" } else { "theirs" };
-            let &Row { peer, kernel, n, repetitions, .. } = row;
+            let &compare::Row { peer, kernel, n, repetitions, .. } = row;
             let sample = Sample { peer, kernel, n, pair, first, repetitions, ours_cpu_ns, theirs_cpu_ns };
             lines += &serde_json::to_string(&sample)?;
             lines.push('\n');

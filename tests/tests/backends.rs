@@ -3,6 +3,7 @@
 //! A backend this machine lacks is listed as ignored, with the reason. `REQUIRE_BACKENDS=cpu-avx512,wgpu` turns that into a
 //! failure, for machines that are supposed to have it.
 
+use cuda::{Allocation, Cuda};
 use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
 use libtest_mimic::{Arguments, Trial};
@@ -33,6 +34,10 @@ fn main() {
     add("wgpu", device(Options::default()));
     add("wgpu-limbs", device(Options { arithmetic: Some(Arithmetic::Limbs), ..Options::default() }));
     add("wgpu-pieces", device(small));
+    // With the stand-in of scripts/cuda-shim on LD_LIBRARY_PATH this runs the kernels on the host.
+    add("cuda", cuda(|cuda| cuda));
+    // Every job of more than a polynomial in pieces, and memory that a checker can tell apart.
+    add("cuda-pieces", cuda(|cuda| cuda.with_piece_bytes(1).with_allocation(Allocation::Separate)));
     for name in required.iter().filter(|name| !known.contains(name)) {
         let message = format!("REQUIRE_BACKENDS names {name}, which is none of {known:?}");
         trials.push(Trial::test(format!("{name}::is_known"), move || Err(message.into())));
@@ -52,6 +57,10 @@ fn device(options: Options) -> Result<Arc<dyn Backend>, String> {
         Ok(engine) => Ok(Arc::new(engine)),
         Err(reason) => Err(reason.to_string()),
     }
+}
+
+fn cuda(change: fn(Cuda) -> Cuda) -> Result<Arc<dyn Backend>, String> {
+    Cuda::new().map(|cuda| Arc::new(change(cuda)) as Arc<dyn Backend>).map_err(|absent| absent.to_string())
 }
 
 fn cases(name: &str, backend: &Arc<dyn Backend>) -> Vec<Trial> {
