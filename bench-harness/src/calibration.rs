@@ -21,6 +21,9 @@ const LENGTH: usize = 4096;
 /// One sample.
 const SAMPLE_NS: u64 = 4_000_000;
 const SAMPLES: usize = 5;
+/// Copied on the device: beyond its caches.
+const COPY_BYTES: u64 = 1 << 26;
+const COPIES: u32 = 8;
 /// A step that takes longer decides as it is, and larger ones are not tried: a software device needs minutes for them.
 const LONGEST_NS: u64 = 300_000_000;
 
@@ -50,6 +53,10 @@ pub struct Point {
     pub cpu_ns: u64,
     /// Elapsed nanoseconds on the device, both transfers included: median.
     pub device_ns: u64,
+    /// Of these in kernels, by the device's own clock: the mean of some runs. Absent where it has none.
+    pub kernel_ns: Option<u64>,
+    /// Bytes that the kernels must at least move.
+    pub bytes: u64,
 }
 
 /// One kind of job.
@@ -70,6 +77,8 @@ pub struct Crossover {
 pub struct Calibration {
     /// What it holds for.
     pub fingerprint: Fingerprint,
+    /// What the device copies in its own memory, read and written, in MB/s.
+    pub copy_mb_s: u64,
     /// One per kind of job.
     pub crossovers: Vec<Crossover>,
 }
@@ -179,11 +188,12 @@ fn checksum(calibration: &Calibration) -> String {
     format!("{hash:016x}")
 }
 
-/// Measures every kind of job on both engines, outputs compared with the reference first.
+/// Measures every kind of job on both engines, outputs compared with the reference first. `timed` is a second engine on
+/// the device, one that times its kernels: time stamps take time themselves.
 ///
 /// # Errors
 /// [`Failure::Wrong`] where an engine computes something else.
-pub fn measure(cpu: &Cpu, device: &Device, engine: &Wgpu) -> Result<Calibration, Failure> {
+pub fn measure(cpu: &Cpu, device: &Device, engine: &Wgpu, timed: &Wgpu) -> Result<Calibration, Failure> {
     let mut progress = Progress::new(JobKind::ALL.len());
     let mut crossovers = Vec::new();
     for kind in JobKind::ALL {
@@ -194,8 +204,9 @@ pub fn measure(cpu: &Cpu, device: &Device, engine: &Wgpu) -> Result<Calibration,
         let mut points = Vec::new();
         for polys in SIZES {
             let mut task = Task::new(case, Scale::Polys(polys))?;
-            let point =
-                Point { words: task.words(), cpu_ns: time(&mut task, cpu)?, device_ns: time(&mut task, engine)? };
+            let (cpu_ns, device_ns) = (time(&mut task, cpu)?, time(&mut task, engine)?);
+            let kernel_ns = kernel_time(&mut task, timed)?;
+            let point = Point { words: task.words(), cpu_ns, device_ns, kernel_ns, bytes: task.bytes };
             let longest = point.cpu_ns.max(point.device_ns);
             points.push(point);
             if longest > LONGEST_NS {
@@ -204,7 +215,7 @@ pub fn measure(cpu: &Cpu, device: &Device, engine: &Wgpu) -> Result<Calibration,
         }
         crossovers.push(Crossover { job: kind.name().to_owned(), from_words: from_words(&points), points });
     }
-    Ok(Calibration { fingerprint: Fingerprint::of(cpu, device), crossovers })
+    Ok(Calibration { fingerprint: Fingerprint::of(cpu, device), copy_mb_s: copy_rate(engine)?, crossovers })
 }
 
 fn case(kind: JobKind) -> Case {
@@ -233,6 +244,23 @@ fn time(task: &mut Task, backend: &dyn Backend) -> Result<u64, Failure> {
         samples.push(Clock::Wall.sample(repetitions, || task.step_on(backend))? as f64 / repetitions as f64);
     }
     Ok(median(&samples) as u64)
+}
+
+fn kernel_time(task: &mut Task, timed: &Wgpu) -> Result<Option<u64>, Failure> {
+    // The first run compiles and allocates.
+    task.step_on(timed)?;
+    let Some(before) = timed.kernel_ns() else { return Ok(None) };
+    for _ in 0..SAMPLES {
+        task.step_on(timed)?;
+    }
+    Ok(timed.kernel_ns().map(|after| (after - before) / SAMPLES as u64))
+}
+
+/// Megabytes per second, read and written counted once each.
+fn copy_rate(engine: &Wgpu) -> Result<u64, Failure> {
+    engine.copy(COPY_BYTES, 1)?;
+    let took = Clock::Wall.sample(1, || engine.copy(COPY_BYTES, COPIES))?;
+    Ok(2 * COPY_BYTES * u64::from(COPIES) * 1000 / took.max(1))
 }
 
 /// The smallest size from which on the device is always faster.
@@ -268,6 +296,12 @@ impl fmt::Display for Calibration {
             let times: Vec<String> = times.map(|ratio| format!("{ratio:.2}")).collect();
             writeln!(f, "  {:8} {from:34} device over processor: {}", crossover.job, times.join(" "))?;
         }
+        writeln!(f, "  largest jobs in kernels alone, against the device's copy rate of {} MB/s", self.copy_mb_s)?;
+        for Crossover { job, points, .. } in &self.crossovers {
+            let Some(Point { words, kernel_ns: Some(ns), bytes, .. }) = points.last() else { continue };
+            let share = 100_000.0 * *bytes as f64 / *ns as f64 / self.copy_mb_s as f64;
+            writeln!(f, "  {job:8} {words} words in {:.1} us, {share:.1} %", *ns as f64 / 1000.0)?;
+        }
         Ok(())
     }
 }
@@ -285,15 +319,15 @@ mod tests {
             cpu: text("cpu-avx2, 2 threads"),
             device: text("a device"),
         };
-        let point = |words, cpu_ns, device_ns| Point { words, cpu_ns, device_ns };
+        let point = |words, cpu_ns, device_ns| Point { words, cpu_ns, device_ns, kernel_ns: Some(3), bytes: 4 };
         let points = vec![point(10, 5, 50), point(100, 50, 40), point(1000, 500, 60)];
         let crossovers = vec![Crossover { job: text("pad"), from_words: from_words(&points), points }];
-        Calibration { fingerprint, crossovers }
+        Calibration { fingerprint, copy_mb_s: 9, crossovers }
     }
 
     #[test]
     fn a_device_is_taken_from_where_it_stays_faster() {
-        let point = |cpu_ns, device_ns| Point { words: cpu_ns as usize, cpu_ns, device_ns };
+        let point = |cpu_ns, device_ns| Point { words: cpu_ns as usize, cpu_ns, device_ns, kernel_ns: None, bytes: 0 };
         assert_eq!(from_words(&[point(1, 2), point(2, 1), point(3, 4), point(4, 3), point(5, 4)]), Some(4));
         assert_eq!(from_words(&[point(1, 0), point(2, 3)]), None);
         assert_eq!(from_words(&[]), None);

@@ -183,11 +183,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         }
         Some(Command::Calibrate { gpu, json }) => {
             let absent = |reason: shaders::Absent| Failure::Internal(reason.to_string());
-            let (engine, device) =
-                device::open(device::choice(gpu.adapter.as_deref()), shaders::Options::default()).map_err(absent)?;
+            let choice = device::choice(gpu.adapter.as_deref());
+            let (engine, device) = device::open(choice, shaders::Options::default()).map_err(absent)?;
+            let stamped = shaders::Options { timing: shaders::Timing::Kernels, ..shaders::Options::default() };
+            let (timed, _) = device::open(choice, stamped).map_err(absent)?;
             let path = calibration::path()
                 .ok_or_else(|| Failure::Usage("no folder to remember it in: set TENSORGUARD_CACHE".to_owned()))?;
-            let measured = calibration::measure(&Cpu::best(device::cores()), &device, &engine)?;
+            let measured = calibration::measure(&Cpu::best(device::cores()), &device, &engine, &timed)?;
             calibration::remember(&path, &measured)?;
             if *json {
                 print_json(&measured)

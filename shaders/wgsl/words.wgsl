@@ -56,11 +56,6 @@ fn at_least(a: vec2<u32>, b: vec2<u32>) -> u32 {
     return u32(a.y > b.y) | (u32(a.y == b.y) & u32(a.x >= b.x));
 }
 
-// Both words and a mask.
-fn and_wide(a: vec2<u32>, mask: vec2<u32>) -> vec2<u32> {
-    return a & mask;
-}
-
 // The low `bits` bits set, for bits in [1, 64].
 fn ones_below(bits: u32) -> vec2<u32> {
     let short = 0xffffffffu >> ((32u - min(bits, 32u)) & 31u);
