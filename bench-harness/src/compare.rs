@@ -171,27 +171,28 @@ pub fn compare(cpu: &Cpu, filter: &str, effort: Effort) -> Result<Comparison, Fa
     // Its own line: how long a build takes says nothing about the rest.
     let mut progress = Progress::new(1);
     progress.step("building the peers");
-    let mut worker = Worker::start(width)?;
+    let kernels = matches.iter().any(|m| [TFHE, CHACHA].contains(&m.peer));
+    let mut worker = if kernels || end_to_end::count(filter) > 0 { Some(Worker::start(width)?) } else { None };
     // Rounds first: they need all cores once.
-    let mut rounds = end_to_end::compare(cpu, filter, effort, &mut worker)?;
+    let mut rounds = end_to_end::compare(cpu, filter, effort, worker.as_mut())?;
     keep_core();
     progress = Progress::new(matches.len());
     let mut rows = Vec::new();
     for case in matches {
         progress.step(&format!("{} {} n = {}", case.peer, case.kernel, case.case.n));
-        rows.push(row(cpu, case, &mut worker, effort)?);
+        rows.push(row(cpu, case, worker.as_mut(), effort)?);
     }
     rows.append(&mut rounds.rows);
     Ok(Comparison { machine, rows, effort, filter: filter.to_owned(), engine: cpu.name(), rounds })
 }
 
-fn row(cpu: &Cpu, case: Match, worker: &mut Worker, effort: Effort) -> Result<Row, Failure> {
+fn row(cpu: &Cpu, case: Match, worker: Option<&mut Worker>, effort: Effort) -> Result<Row, Failure> {
     check(cpu, case.case)?;
     let mut task = Task::new(case.case, Scale::Full)?;
     let mut peer_isa = cpu.name().to_owned();
     let mut theirs = match (case.peer, worker) {
         (MEMORY, _) => Theirs::Memory(Reader::with_bytes(task.bytes)),
-        (TFHE | CHACHA, worker) => {
+        (TFHE | CHACHA, Some(worker)) => {
             peer_isa = agree(cpu, case, worker)?;
             let p = Modulus::P1.value();
             Theirs::Worker(worker, Request { kernel: case.kernel, n: case.case.n, p, repetitions: 0 })

@@ -134,7 +134,7 @@ pub fn count(filter: &str) -> usize {
 ///
 /// # Errors
 /// [`Failure::Wrong`] where a side's mean is wrong.
-pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, masks: &mut Worker) -> Result<Rounds, Failure> {
+pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, mut masks: Option<&mut Worker>) -> Result<Rounds, Failure> {
     let (mut rounds, selected) = (Rounds::default(), selected(filter));
     if effort == Effort::Full && "round".contains(filter) {
         // Before this thread is kept on one core.
@@ -152,7 +152,10 @@ pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, masks: &mut Worker) -> R
         for (peer, steps) in &selected {
             let mut python;
             let worker = match peer {
-                Peer::Masks => &mut *masks,
+                Peer::Masks => match masks.as_deref_mut() {
+                    Some(worker) => worker,
+                    None => continue,
+                },
                 Peer::Tenseal | Peer::Seal => {
                     match Worker::python(if *peer == Peer::Seal { "seal" } else { "tenseal" }) {
                         Ok(worker) => python = worker,
