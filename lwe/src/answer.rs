@@ -17,7 +17,8 @@ use crate::split::Split;
 use crate::suite::{Place, Suite};
 use crate::sum::Sum;
 use core::fmt;
-use kernels::expand::{Domain, small};
+use kernels::cpu::Cpu;
+use kernels::expand::Domain;
 use kernels::{Backend, Fault, Secret};
 use std::collections::BTreeSet;
 
@@ -408,8 +409,9 @@ fn open<P: Suite>(part: &Part<'_, P>, seeds: &Seeds, backend: &dyn Backend) -> R
 /// factor says, so an `i32` holds it.
 fn secret_sum(dimension: usize, seeds: &[Secret<[u8; 32]>], factor: u32) -> Secret<Vec<i32>> {
     let (mut sum, mut one) = (Secret::new(vec![0; dimension]), Secret::new(vec![0; dimension]));
+    let cpu = Cpu::best(1);
     for seed in seeds {
-        small(seed.expose(), Domain::S, 0, one.expose_mut());
+        cpu.small(seed.expose(), Domain::S, 0, one.expose_mut());
         sum.expose_mut().iter_mut().zip(one.expose()).for_each(|(sum, s)| *sum += s);
     }
     // The ledger has no factor above 10,000.
