@@ -20,7 +20,7 @@ fn main() {
         known.push(name);
         trials.extend(match backend {
             Ok(backend) => cases(name, &backend),
-            Err(reason) => vec![absent(name, &reason, required.contains(&name))],
+            Err(reason) => vec![absent(name, &reason).with_ignored_flag(!required.contains(&name))],
         });
     };
     for isa in Isa::ALL {
@@ -74,8 +74,7 @@ fn cases(name: &str, backend: &Arc<dyn Backend>) -> Vec<Trial> {
     SUITE.iter().map(trial).collect()
 }
 
-fn absent(name: &str, reason: &str, required: bool) -> Trial {
+fn absent(name: &str, reason: &str) -> Trial {
     let message = format!("REQUIRE_BACKENDS wants this backend, but {reason}");
-    let trial = Trial::test(format!("{name}::absent ({reason})"), move || Err(message.into()));
-    trial.with_ignored_flag(!required)
+    Trial::test(format!("{name}::absent ({reason})"), move || Err(message.into()))
 }

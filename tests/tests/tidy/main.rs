@@ -72,6 +72,7 @@ const NOT_KERNELS: &[(&str, &str)] = &[
     ("avx512", "an instruction set, not a kernel"),
     ("neon", "an instruction set, not a kernel"),
     ("portable", "the plain lanes, not a kernel"),
+    ("tail", "the last stages of ntt, within a register"),
     ("simd", "the trait the bodies are written over"),
     ("mod", "the engine itself"),
     ("memory", "aligned buffers"),
