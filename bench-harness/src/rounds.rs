@@ -89,6 +89,8 @@ pub struct Ours {
     uploads: Vec<Vec<u8>>,
     sum: Sum,
     manifests: Vec<VerifiedManifest>,
+    /// That of the upload before: a robot makes one after the other.
+    memory: Vec<u8>,
     /// What came of it.
     pub facts: Facts,
 }
@@ -147,7 +149,8 @@ impl Ours {
             error_max: 0.0,
             error_rms: 0.0,
         };
-        let mut ours = Self { round, holder, rng, update: update(0, length), uploads, sum, manifests, facts };
+        let mut ours =
+            Self { round, holder, rng, update: update(0, length), uploads, sum, manifests, memory: vec![], facts };
         let mean = ours.open(backend)?;
         let errors = mean.iter().zip(&plain).map(|(&mean, plain)| (f64::from(mean) - plain / robots as f64).abs());
         let (max, squares) = errors.fold((0.0f64, 0.0), |(max, sum), x| (max.max(x), sum + x * x));
@@ -181,8 +184,9 @@ impl Ours {
     pub fn encrypt(&mut self, backend: &dyn Backend) -> Result<(), Failure> {
         let mut log = ForgetfulLog::default();
         let key = self.key()?;
-        let update = Update::new(UpdateId([0; 32]), &self.update).stochastic(&mut self.rng);
-        black_box(self.round.encrypt(key, update, &mut log, backend).map_err(wrong)?);
+        let memory = core::mem::take(&mut self.memory);
+        let update = Update::new(UpdateId([0; 32]), &self.update).stochastic(&mut self.rng).in_memory_of(memory);
+        self.memory = black_box(self.round.encrypt(key, update, &mut log, backend).map_err(wrong)?).0.into_bytes();
         Ok(())
     }
 
@@ -209,8 +213,11 @@ impl Ours {
             let pads = pads?;
             let begin = cpu_ns();
             for pads in pads {
-                let update = Update::new(UpdateId([0; 32]), &self.update).stochastic(&mut self.rng);
-                black_box(self.round.seal(pads, update, &mut log, backend).map_err(wrong)?);
+                let memory = core::mem::take(&mut self.memory);
+                let update =
+                    Update::new(UpdateId([0; 32]), &self.update).stochastic(&mut self.rng).in_memory_of(memory);
+                let (upload, _) = self.round.seal(pads, update, &mut log, backend).map_err(wrong)?;
+                self.memory = black_box(upload).into_bytes();
             }
             total += cpu_ns() - begin;
         }
