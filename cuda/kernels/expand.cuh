@@ -46,7 +46,8 @@ DEVICE void block(u32 (&x)[16], const Seed& seed, u32 domain, u32 poly, u32 limb
 
 // Coefficient `index` when its first word was not below p: the first good word of a block of its own. Public, so its
 // time may depend on it. Rare, so it is a call; the seed goes by value, as a pointer to parameters needs newer drivers.
-static __device__ __noinline__ u32 redraw(Seed seed, u32 p, u32 mask, u32 poly, u32 limb, u32 index) {
+// `inline`, not `static`: a name of its own file alone carries a hash of where it was compiled, and the images must not.
+inline __device__ __noinline__ u32 redraw(Seed seed, u32 p, u32 mask, u32 poly, u32 limb, u32 index) {
     u32 x[16];
     block(x, seed, DOMAIN_OVERFLOW, poly, limb, index);
     // Sixteen misses have probability below 2^-16 even for the worst prime; then a multiply decides.
