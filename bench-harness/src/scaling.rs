@@ -42,11 +42,21 @@ pub fn measure(one: &Cpu, all: &Cpu, kernel: Kernel) -> Result<Scaling, Failure>
     let case = Case { kernel, n: 4096 };
     check(all, case)?;
     let mut task = Task::new(case, Scale::Polys(256))?;
-    let repetitions = Clock::Wall.calibrate(SAMPLE_NS, || task.step(one))?;
+    take_turns(one, all, kernel.name(), case.n, |cpu| Ok(task.step(cpu)?))
+}
+
+/// Samples of `work` on either side, in turns that change sides, so that a drift hits both alike.
+fn take_turns(
+    one: &Cpu,
+    all: &Cpu,
+    kernel: &'static str,
+    n: usize,
+    mut work: impl FnMut(&Cpu) -> Result<(), Failure>,
+) -> Result<Scaling, Failure> {
+    let repetitions = Clock::Wall.calibrate(SAMPLE_NS, || work(one))?;
+    let mut sample = |cpu: &Cpu| Clock::Wall.sample(repetitions, || work(cpu));
     let mut samples_ns = Vec::new();
     for pair in 0..PAIRS {
-        let mut sample = |cpu: &Cpu| Clock::Wall.sample(repetitions, || task.step(cpu));
-        // Turns change sides, so that a drift hits both alike.
         samples_ns.push(if pair % 2 == 0 {
             let fast = sample(all)?;
             (fast, sample(one)?)
@@ -56,7 +66,7 @@ pub fn measure(one: &Cpu, all: &Cpu, kernel: Kernel) -> Result<Scaling, Failure>
         });
     }
     let interval = paired_ratio(&samples_ns);
-    Ok(Scaling { kernel: kernel.name(), n: case.n, threads: all.threads(), interval, samples_ns })
+    Ok(Scaling { kernel, n, threads: all.threads(), interval, samples_ns })
 }
 
 /// What all threads bring to a robot that encrypts an update; nothing to say on one core.
@@ -67,20 +77,7 @@ pub fn of_rounds(one: &Cpu, length: usize) -> Result<Option<Scaling>, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let Some(all) = Cpu::with(one.isa(), threads).filter(|_| threads > 1) else { return Ok(None) };
     let mut ours = Ours::prepare(one, length, 16)?;
-    let repetitions = Clock::Wall.calibrate(SAMPLE_NS, || ours.encrypt(&all))?;
-    let mut samples_ns = Vec::new();
-    for pair in 0..PAIRS {
-        let mut sample = |cpu: &Cpu| Clock::Wall.sample(repetitions, || ours.encrypt(cpu));
-        samples_ns.push(if pair % 2 == 0 {
-            let fast = sample(&all)?;
-            (fast, sample(one)?)
-        } else {
-            let slow = sample(one)?;
-            (sample(&all)?, slow)
-        });
-    }
-    let interval = paired_ratio(&samples_ns);
-    Ok(Some(Scaling { kernel: "round-encrypt", n: length, threads, interval, samples_ns }))
+    take_turns(one, &all, "round-encrypt", length, |cpu| ours.encrypt(cpu)).map(Some)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use kernels::{Encoding, Shape};
 /// Coefficients of the canary: zeros under the message's own key, by which a key holder sees a wrong key before using it.
 pub const CANARY_COEFFICIENTS: usize = 64;
 /// Words of the shortest message. Of fewer words a key holder could not tell the noise of an honest sum from that of a wrong
-/// set; of these, a wrong set passes with probability below 2^-90 (docs/SOUNDNESS.md).
+/// set; of these, a wrong set passes with probability below 2^-70 (docs/SOUNDNESS.md).
 pub const LEAST_WORDS: usize = 64;
 /// The polynomial that only canaries use.
 pub const CANARY_POLY: u32 = u32::MAX;

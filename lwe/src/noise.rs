@@ -56,6 +56,28 @@ mod tests {
 
     /// The bounds of docs/SOUNDNESS.md in plain numbers: 12 messages under the default suite at 50 bits, and at 55, where
     /// the rounding leans.
+    /// The volume of the ball that passes for quiet, in the cube that a wrong set's noise fills, at the fewest words.
+    #[test]
+    fn a_wrong_set_hardly_ever_looks_quiet() {
+        use crate::agreement::LEAST_WORDS;
+        use crate::smallest;
+        let n = LEAST_WORDS as f64;
+        for suite in Params::NAMED {
+            for (bits, robots) in [(4, 2), (8, 2), (16, 2), (4, 16), (8, 16), (8, 100), (8, 1000), (8, 10_000)] {
+                let Some(layout) = smallest(&suite, bits, robots, 1000) else { continue };
+                let (budget, weights) = (Budget::of(&layout.encoding), Weights::equal(robots));
+                let (variance, lean) = (budget.variance(weights) + 1.0 / 3.0, budget.lean(weights));
+                let quiet = variance * (1.0 + 2.0 * (28.0 / n).sqrt() + 56.0 / n) + lean * lean;
+                // pi^(n/2) / (n/2)! * r^n / step^n, as a logarithm.
+                let factorial: f64 = (1..=LEAST_WORDS / 2).map(|i| (i as f64).log2()).sum();
+                let ball = n / 2.0 * (core::f64::consts::PI * n * quiet).log2() - factorial;
+                let chance = ball - n * budget.step.log2();
+                let most = if robots < 16 { -70.0 } else { -90.0 };
+                assert!(chance < most, "{}, {bits} bits, {robots} robots: 2^{chance:.1}", suite.name());
+            }
+        }
+    }
+
     #[test]
     fn the_bounds_are_where_the_page_says() {
         for (bits, base) in [(50u32, 25_501), (55, 3001)] {
