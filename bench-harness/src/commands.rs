@@ -1,0 +1,11 @@
+//! One file per command: its options, its help with examples, and `run`, which calls the library. A new command is a file
+//! here, a line in this list, and in `main.rs` a variant of `Command` with its line in `run`.
+
+pub(crate) mod calibrate;
+pub(crate) mod compare_peers;
+pub(crate) mod doctor;
+pub(crate) mod gpu;
+pub(crate) mod kat;
+pub(crate) mod options;
+pub(crate) mod sum_uploads;
+pub(crate) mod table;

@@ -1,0 +1,63 @@
+//! `tensorguard compare-peers`.
+
+use super::options::{Engine, print};
+use clap::Args;
+use std::path::PathBuf;
+use tensorguard::failure::Failure;
+use tensorguard::{compare, peer, results};
+
+const EXAMPLES: &str = "\
+Examples:
+  tensorguard compare-peers                               everything there is to compare with
+  tensorguard compare-peers --filter ntt --json           one JSON row per line
+  tensorguard compare-peers --filter ntt --isa cpu-avx2   both sides with AVX2 only
+  tensorguard compare-peers --out results                 keep samples, result and summary in a new folder there
+  tensorguard compare-peers --filter ntt --smoke          a few pairs of one size: does it work at all?
+  tensorguard compare-peers --install-peers               fetch the peers that are Python packages; nothing is measured
+  tensorguard compare-peers --filter round                whole rounds: times, sizes, errors, memory
+
+A ratio is their time over ours: above 1, ours is faster. The interval holds it in 95 of 100 resamplings.";
+
+/// Ours against others' in one run, taking turns. Builds the others first: needs cargo and the source checkout.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ComparePeers {
+    /// Only rows whose kernel or peer contains this; `ntt` means both transforms.
+    #[arg(long, default_value = "")]
+    filter: String,
+    #[command(flatten)]
+    engine: Engine,
+    /// Print one JSON object per row.
+    #[arg(long)]
+    json: bool,
+    /// Three pairs, n = 1024 only: a check that it works, not a measurement.
+    #[arg(long)]
+    smoke: bool,
+    /// Folder in which a new folder <date>-<machine>-<what> is made for samples, result and summary.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Only fetch the peers that are Python packages (TenSEAL with SEAL), from PyPI into bench-harness/peers/target.
+    #[arg(long)]
+    install_peers: bool,
+}
+
+impl ComparePeers {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        if self.install_peers {
+            return peer::install();
+        }
+        let effort = if self.smoke { compare::Effort::Smoke } else { compare::Effort::Full };
+        let comparison = compare::compare(&self.engine.cpu(1)?, &self.filter, effort)?;
+        if self.json {
+            let rows: Result<Vec<String>, _> = comparison.rows.iter().map(serde_json::to_string).collect();
+            print(&(rows?.join("\n") + "\n"))?;
+        } else {
+            print(&comparison.to_string())?;
+        }
+        if let Some(folder) = &self.out {
+            let made = results::write(folder, &comparison)?;
+            eprintln!("wrote {}", made.display());
+        }
+        comparison.verdict()
+    }
+}

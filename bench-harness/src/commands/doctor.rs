@@ -1,0 +1,29 @@
+//! `tensorguard doctor`.
+
+use super::options::{Gpu, print, print_json};
+use clap::Args;
+use tensorguard::doctor;
+use tensorguard::failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  tensorguard doctor
+  tensorguard doctor --json";
+
+/// What this machine offers: processor, engines and tools, and why what is absent is absent.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    gpu: Gpu,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let findings = doctor::examine(self.gpu.adapter.as_deref());
+        if self.json { print_json(&findings) } else { print(&findings.to_string()) }
+    }
+}

@@ -1,0 +1,62 @@
+//! Options that several commands share, and how a command prints.
+// No documentation comments on the structs: clap would print them as the command's own.
+
+use clap::Args;
+use kernels::cpu::{Cpu, Isa};
+use tensorguard::failure::Failure;
+
+#[derive(Debug, Args)]
+pub(crate) struct Gpu {
+    /// Use the first adapter with this in its name instead of the best one.
+    #[arg(long, value_name = "NAME", env = "TENSORGUARD_ADAPTER")]
+    pub(crate) adapter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Engine {
+    /// Use this engine instead of the best one: cpu-portable, cpu-avx2, cpu-avx512 or cpu-neon.
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) isa: Option<String>,
+}
+
+impl Engine {
+    pub(crate) fn cpu(&self, threads: usize) -> Result<Cpu, Failure> {
+        let Some(name) = &self.isa else { return Ok(Cpu::best(threads)) };
+        let Some(&isa) = Isa::ALL.iter().find(|isa| isa.name() == name) else {
+            let names: Vec<&str> = Isa::ALL.iter().map(|isa| isa.name()).collect();
+            return Err(Failure::Usage(format!("no engine is called {name}; there are {}", names.join(", "))));
+        };
+        Cpu::with(isa, threads).ok_or_else(|| {
+            let why = isa.absent_reason().unwrap_or("it cannot run");
+            Failure::Usage(format!("{name} is absent here: {why}. `tensorguard doctor` lists what is present"))
+        })
+    }
+}
+
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// To standard output; a reader that has seen enough, like `head`, is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::Internal(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_engine_is_a_usage_error_that_names_the_known_ones() {
+        let engine = Engine { isa: Some("cpu-fast".into()) };
+        let failure = engine.cpu(1).expect_err("there is no such engine");
+        assert_eq!(failure.code(), 2);
+        assert!(failure.to_string().contains("cpu-portable"), "{failure}");
+    }
+}

@@ -1,0 +1,26 @@
+//! `tensorguard` without a command.
+
+use super::options::{Engine, print, print_json};
+use clap::Args;
+use tensorguard::failure::Failure;
+use tensorguard::table;
+
+// No documentation comment: clap would print it as the program's own.
+#[derive(Debug, Args)]
+pub(crate) struct Table {
+    #[command(flatten)]
+    engine: Engine,
+    /// Threads; CPU time is measured for one, elapsed time for more.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Table {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let table = table::measure(&self.engine.cpu(self.threads.into())?)?;
+        if self.json { print_json(&table) } else { print(&table.to_string()) }
+    }
+}
