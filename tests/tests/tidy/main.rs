@@ -19,13 +19,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tensorguard-cuda", &["tensorguard-ntt", "tensorguard-kernels"]),
     ("tensorguard-lwe", &["tensorguard-ntt", "tensorguard-kernels"]),
     ("tensorguard-folding", &["tensorguard-ntt", "tensorguard-kernels", "tensorguard-lwe"]),
+    ("tensorguard-trust", &["tensorguard-ntt", "tensorguard-kernels", "tensorguard-lwe"]),
     ("tensorguard", &[ANY]),
     ("tensorguard-tests", &[ANY]),
 ];
 const ANY: &str = "any package but tensorguard-tests";
 
 /// What a library takes from outside. One more needs a decision record; a GPU's comes with its own package.
-const OUTSIDE: &[(&str, &[&str])] = &[("tensorguard-ntt", &[]), ("tensorguard-kernels", &["rayon", "zeroize"])];
+const OUTSIDE: &[(&str, &[&str])] = &[
+    ("tensorguard-ntt", &[]),
+    ("tensorguard-kernels", &["rayon", "zeroize"]),
+    ("tensorguard-trust", &["ed25519-dalek", "minicbor", "ml-dsa", "rand_core", "sha2", "zeroize"]),
+];
 
 /// Names that say nothing about what is there.
 const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager"];
@@ -47,6 +52,7 @@ const TOP_LEVEL: &[&str] = &[
     "scripts",
     "shaders",
     "tests",
+    "trust",
 ];
 
 /// Folders nobody commits, at any depth.
@@ -84,7 +90,8 @@ const NOT_KERNELS: &[(&str, &str)] = &[
 ];
 
 /// Clocks, files, the environment and the terminal belong to a binary.
-const LIBRARY_ROOMS: &[&str] = &["ntt/src", "kernels/src", "lwe/src", "folding/src", "shaders/src", "cuda/src"];
+const LIBRARY_ROOMS: &[&str] =
+    &["ntt/src", "kernels/src", "lwe/src", "folding/src", "trust/src", "shaders/src", "cuda/src"];
 const NOT_IN_LIBRARIES: &[&str] = &[
     "println!",
     "eprintln!",
