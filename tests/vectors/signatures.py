@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Known answers for identities and signatures, from implementations that share no code with ours.
+"""Known answers for identities, signatures and packages, from implementations that share no code with ours.
 
 signatures.py writes signatures.json, --check recomputes it and fails on a difference. A few seconds.
 Needs two packages: pip install cryptography==50.0.2 dilithium-py==1.5.1
@@ -54,7 +54,37 @@ def cases():
     return [case(0, b"manifest", b""), case(1, b"manifest", message), case(2, b"package", message[:32])]
 
 
-text = json.dumps({"identities": cases()}, indent=1) + "\n"
+def cbor(value):
+    """Deterministic CBOR (RFC 8949, 4.2.1) of integers, bytes, text, lists and None."""
+    def head(major, number):
+        for code, size in ((24, 1), (25, 2), (26, 4), (27, 8)):
+            if number < 24:
+                return bytes([major << 5 | number])
+            if number < 1 << 8 * size:
+                return bytes([major << 5 | code]) + number.to_bytes(size, "big")
+
+    if value is None:
+        return b"\xf6"
+    if isinstance(value, int):
+        return head(0, value)
+    if isinstance(value, list):
+        return head(4, len(value)) + b"".join(map(cbor, value))
+    text = isinstance(value, str)
+    content = value.encode() if text else value
+    return head(3 if text else 2, len(content)) + content
+
+
+def package():
+    rounds = [[bytes([number]) * 32, 20, 21] for number in (5, 6)]
+    origin = [b"fleet", 3, b"\1" * 32, b"\2" * 32, b"\3" * 32, b"\4" * 32, rounds]
+    notes = b"of 64 bytes, so that the signature follows without any padding.."
+    contents = [("adapter", b"\7" * 100), ("empty", b""), ("notes", notes)]
+    sections = [[name, len(content), hashlib.sha256(content).digest()] for name, content in contents]
+    header = cbor([origin, sections])
+    return {"header": header.hex(), "fingerprint": fields(b"package", b"TGPACK1\n", header).hex()}
+
+
+text = json.dumps({"identities": cases(), "package": package()}, indent=1) + "\n"
 if sys.argv[1:] == ["--check"]:
     sys.exit(0 if FILE.read_text() == text else "signatures.json differs from what this script makes")
 FILE.write_text(text)
