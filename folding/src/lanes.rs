@@ -143,16 +143,17 @@ impl Grid {
         found
     }
 
-    /// The mean of the values behind an opened sum.
+    /// The mean of the values behind an opened sum, in the memory of its digits where there is one for each value.
     #[must_use]
-    pub fn mean(&self, opened: &Opened) -> Vec<f32> {
+    pub fn mean(&self, opened: Opened) -> Vec<f32> {
         let weight = opened.weights.sum as f64;
         let (offset, factor) = (f64::from(self.zero) * weight, self.step() / weight);
         match opened.split {
             None => {
-                let mut out = vec![0.0; opened.digits.len()];
-                pulp::Arch::new().dispatch(Mean { sums: &opened.digits, offset, factor, out: &mut out });
-                out
+                let mut words = opened.digits;
+                pulp::Arch::new().dispatch(Mean { words: &mut words, offset, factor });
+                // A collection of as large items stays in the same memory.
+                words.into_iter().map(f32::from_bits).collect()
             }
             Some(_) => opened.values().iter().map(|&sum| ((sum as f64 - offset) * factor) as f32).collect(),
         }
@@ -296,11 +297,11 @@ fn mix(x: u32) -> u32 {
     x ^ x >> 16
 }
 
+/// Turns sums into the bits of their means, in place.
 struct Mean<'a> {
-    sums: &'a [u32],
+    words: &'a mut [u32],
     offset: f64,
     factor: f64,
-    out: &'a mut [f32],
 }
 
 impl pulp::NullaryFnOnce for Mean<'_> {
@@ -308,8 +309,8 @@ impl pulp::NullaryFnOnce for Mean<'_> {
 
     #[inline(always)]
     fn call(self) {
-        for (out, &sum) in self.out.iter_mut().zip(self.sums) {
-            *out = ((f64::from(sum) - self.offset) * self.factor) as f32;
+        for word in self.words {
+            *word = (((f64::from(*word) - self.offset) * self.factor) as f32).to_bits();
         }
     }
 }

@@ -432,7 +432,7 @@ impl<'a> Question<'a> {
                 Weighting::Equal => 1,
                 Weighting::Class { weight, .. } => weight,
             };
-            Mean { values: round.grid.mean(&opened), robots, weight }
+            Mean { values: round.grid.mean(opened), robots, weight }
         };
         Ok(opened.into_iter().zip(sums).map(mean).collect())
     }

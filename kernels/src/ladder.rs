@@ -132,6 +132,10 @@ impl Backend for Ladder {
         "ladder"
     }
 
+    fn threads(&self) -> usize {
+        self.rungs.iter().map(|rung| rung.backend.threads()).max().unwrap_or(1)
+    }
+
     fn ntt(&self, plan: &Plan, direction: Direction, polys: &mut [u32]) -> Result<(), Fault> {
         self.try_each(JobKind::Ntt, polys.len(), |backend| backend.ntt(plan, direction, polys))
     }

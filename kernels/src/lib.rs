@@ -50,6 +50,11 @@ pub trait Backend: Debug + Send + Sync {
     /// A short stable name: `cpu-avx512`, `wgpu`, `cuda`.
     fn name(&self) -> &'static str;
 
+    /// How many threads of this processor a caller may keep busy with work of its own around this backend's jobs.
+    fn threads(&self) -> usize {
+        1
+    }
+
     /// Transforms each polynomial of `plan.n()` words in place. Any words, taken mod p; results in `[0, p)`.
     ///
     /// # Errors

@@ -1,24 +1,23 @@
 //! The key holder's side: opens sums, each attempt once, and only for enough robots whose signatures were checked.
 //!
-//! Refusals come in an order that matters. What is public is compared first. Then each canary is opened, once in its life,
-//! and its verdict recorded. Then the attempt is recorded as answered, and only then is a sum opened: whatever happens
+//! Refusals come in an order that matters. What is public is compared first. Then the canaries are judged, each once in its
+//! life, and the verdicts recorded. Then the attempt is recorded as answered, and only then is a sum opened: whatever happens
 //! after that record, a refusal included, there is no second answer.
 
-use crate::agreement::{Agreement, Attempt, KeyModel};
+use crate::agreement::{Agreement, Attempt};
 use crate::buckets::check_drawn;
+use crate::canary::{Bench, Message, messages};
 use crate::hash::hash_fields;
 use crate::keys::{FleetSharedKey, HolderKey, KeyError, RobotId};
 use crate::ledger::Weights;
 use crate::logs::{AnswerLog, Entry, Head, LogError};
-use crate::manifest::{Manifest, VerifiedManifest};
+use crate::manifest::VerifiedManifest;
 use crate::noise::{Suspicion, check_noise};
 use crate::params::Params;
 use crate::split::Split;
 use crate::suite::{Place, Suite};
 use crate::sum::Sum;
 use core::fmt;
-use kernels::cpu::Cpu;
-use kernels::expand::Domain;
 use kernels::{Backend, Fault, Secret};
 use std::collections::BTreeSet;
 
@@ -238,13 +237,21 @@ pub fn answer<P: Suite>(
     let attempt = check_parts(policy, parts)?;
     let entries = log.entries()?;
     check_history(attempt, parts, &entries, witness)?;
-    let seeds = open_envelopes(keys, parts)?;
-    check_canaries(parts, &seeds, &entries, log, backend)?;
+    let messages = parts.iter().map(|part| messages(keys, part, backend.threads()));
+    let messages = messages.collect::<Result<Vec<_>, _>>()?;
+    let mut bench = Bench::new(&entries);
+    let judge = |(part, messages): (&Part<'_, P>, &Vec<Message<'_>>)| bench.judge(part.agreement, messages, backend);
+    let secrets = parts.iter().zip(&messages).map(judge).collect::<Result<Vec<_>, _>>()?;
+    let (verdicts, bad) = bench.rise();
+    log.append_all(&verdicts)?;
+    if !bad.is_empty() {
+        return Err(Refusal::Canary(bad));
+    }
     let manifests = || parts.iter().flat_map(|part| part.manifests);
-    let set = hash_fields("set", &[&manifests().flat_map(|m| m.manifest().message_id()).collect::<Vec<_>>()]);
+    let set = hash_fields("set", &[&messages.iter().flatten().flat_map(|message| message.id).collect::<Vec<_>>()]);
     let updates = manifests().map(|manifest| manifest.manifest().update().0).collect();
     log.append(&Entry::Answered { attempt, set, updates })?;
-    parts.iter().zip(&seeds).map(|(part, seeds)| open(part, seeds, backend)).collect()
+    parts.iter().zip(secrets).map(|(part, secret_sum)| open(part, secret_sum, backend)).collect()
 }
 
 /// Records that an attempt gets no answer, so that the next may be opened.
@@ -323,98 +330,20 @@ fn check_history<P: Suite>(
     Ok(())
 }
 
-type Seeds = Vec<Secret<[u8; 32]>>;
-
-/// The message seeds of every part's robots.
-fn open_envelopes<P: Suite>(keys: Keys<'_>, parts: &[Part<'_, P>]) -> Result<Vec<Seeds>, Refusal> {
-    let one = |agreement: &Agreement<P>, manifest: &Manifest| match (keys, agreement.keys()) {
-        (Keys::Holder(key), KeyModel::OneMessage(print)) if key.public().fingerprint() == print => {
-            let envelope = manifest.envelope().ok_or(KeyError::OtherModel)?;
-            key.open(agreement.context(), &manifest.robot(), envelope)
-        }
-        (Keys::FleetShared(key), _) => key.check(agreement).map(|()| key.seed(agreement.context(), &manifest.robot())),
-        (Keys::Holder(_), KeyModel::OneMessage(_)) => Err(KeyError::OtherKey),
-        (Keys::Holder(_), KeyModel::FleetShared(_)) => Err(KeyError::OtherModel),
-    };
-    let part = |part: &Part<'_, P>| {
-        let seeds = part.manifests.iter().map(|manifest| {
-            let manifest = manifest.manifest();
-            one(part.agreement, manifest).map_err(|error| Refusal::Key(manifest.robot(), error))
-        });
-        seeds.collect::<Result<Seeds, _>>()
-    };
-    parts.iter().map(part).collect()
-}
-
-/// Opens each canary that has no verdict yet, and records the verdict.
-fn check_canaries<P: Suite>(
-    parts: &[Part<'_, P>],
-    seeds: &[Seeds],
-    entries: &[Entry],
-    log: &mut dyn AnswerLog,
+/// Opens a sum whose answer is written down.
+fn open<P: Suite>(
+    part: &Part<'_, P>,
+    mut secret_sum: Secret<Vec<i32>>,
     backend: &dyn Backend,
-) -> Result<(), Refusal> {
-    let mut bad = Vec::new();
-    for (part, seeds) in parts.iter().zip(seeds) {
-        for (manifest, seed) in part.manifests.iter().zip(seeds) {
-            let manifest = manifest.manifest();
-            // The verdict is about these canary bytes: others under the same key were never judged, and never will be.
-            let message = manifest.message_id();
-            let canary = hash_fields("canary", &[manifest.canary()]);
-            let known = entries.iter().find_map(|entry| entry.verdict(&message));
-            let good = match known {
-                Some((judged, good)) => good && judged == canary,
-                None => {
-                    let good = canary_is_good(part.agreement, manifest, seed, backend)?;
-                    log.append(&Entry::Judged { attempt: part.agreement.attempt(), message, canary, good })?;
-                    good
-                }
-            };
-            if !good {
-                bad.push(manifest.robot());
-            }
-        }
-    }
-    if bad.is_empty() { Ok(()) } else { Err(Refusal::Canary(bad)) }
-}
-
-fn canary_is_good<P: Suite>(
-    agreement: &Agreement<P>,
-    manifest: &Manifest,
-    seed: &Secret<[u8; 32]>,
-    backend: &dyn Backend,
-) -> Result<bool, Fault> {
-    let shape = agreement.canary_shape();
-    let mut accumulator = vec![0; shape.accumulator_len()];
-    backend.sum(&shape, &[manifest.canary()], &mut accumulator)?;
-    let secret = &secret_sum(agreement.params().dimension(), core::slice::from_ref(seed), 1);
-    let (digits, noise) = P::open(agreement, Place::Canary, secret, &accumulator, backend)?;
-    let quiet = check_noise(agreement.ledger().budget(), Weights::equal(1), &noise).is_ok();
-    Ok(quiet && digits.iter().all(|&digit| digit == 0))
-}
-
-fn open<P: Suite>(part: &Part<'_, P>, seeds: &Seeds, backend: &dyn Backend) -> Result<Opened, Refusal> {
+) -> Result<Opened, Refusal> {
     let (agreement, weights) = (part.agreement, part.sum.weights());
-    let secret_sum = &secret_sum(agreement.params().dimension(), seeds, part.sum.factor());
-    let (mut digits, noise) = P::open(agreement, Place::Body, secret_sum, part.sum.accumulator(), backend)?;
+    // At most 10,000 of magnitude 32, each counted as often as the factor says, and the ledger has no more than 10,000 in all.
+    secret_sum.expose_mut().iter_mut().for_each(|sum| *sum *= part.sum.factor() as i32);
+    let (mut digits, noise) = P::open(agreement, Place::Body, &secret_sum, part.sum.accumulator(), backend)?;
     check_noise(agreement.ledger().budget(), weights, &noise).map_err(Refusal::Mismatch)?;
     let behind = digits.split_off(P::digits(agreement.layout(), agreement.length()));
     if behind.iter().any(|&digit| digit != 0) {
         return Err(Refusal::Mismatch(Suspicion::Values));
     }
     Ok(Opened { digits, split: P::split(agreement.layout()), weights })
-}
-
-/// `S`: the sum of the messages' secrets, times the sum's factor. At most 10,000 of magnitude 32, each counted as often as the
-/// factor says, so an `i32` holds it.
-fn secret_sum(dimension: usize, seeds: &[Secret<[u8; 32]>], factor: u32) -> Secret<Vec<i32>> {
-    let (mut sum, mut one) = (Secret::new(vec![0; dimension]), Secret::new(vec![0; dimension]));
-    let cpu = Cpu::best(1);
-    for seed in seeds {
-        cpu.small(seed.expose(), Domain::S, 0, one.expose_mut());
-        sum.expose_mut().iter_mut().zip(one.expose()).for_each(|(sum, s)| *sum += s);
-    }
-    // The ledger has no factor above 10,000.
-    sum.expose_mut().iter_mut().for_each(|sum| *sum *= factor as i32);
-    sum
 }

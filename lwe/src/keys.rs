@@ -8,16 +8,18 @@ use crate::hash::{hash_fields, hash_secret_fields};
 use crate::suite::Suite;
 use core::fmt;
 use kernels::Secret;
-use ml_kem::kem::{Decapsulate, Encapsulate};
-use ml_kem::{Generate, KeyExport, ml_kem_768};
+use libcrux_ml_kem::mlkem768::{self, MlKem768Ciphertext, MlKem768PrivateKey, MlKem768PublicKey};
+use libcrux_ml_kem::{ENCAPS_SEED_SIZE, KEY_GENERATION_SEED_SIZE};
 use rand_core::CryptoRng;
 use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroize;
 
 /// Bytes of a sealed key: an X25519 public key and an ML-KEM-768 ciphertext.
 pub const ENVELOPE_LEN: usize = 32 + ML_KEM_CIPHERTEXT_LEN;
-const ML_KEM_CIPHERTEXT_LEN: usize = 1088;
+const ML_KEM_CIPHERTEXT_LEN: usize = MlKem768Ciphertext::len();
 /// Bytes of a key holder's public key: X25519's, then ML-KEM-768's.
-pub const HOLDER_PUBLIC_LEN: usize = 32 + 1184;
+pub const HOLDER_PUBLIC_LEN: usize = 32 + ML_KEM_PUBLIC_LEN;
+const ML_KEM_PUBLIC_LEN: usize = MlKem768PublicKey::len();
 
 /// Names a robot: the fingerprint of its long-lived identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,14 +54,24 @@ impl core::error::Error for KeyError {}
 /// The key holder's secret key. One per round where the store allows: erased before the answer, it cannot be stolen later.
 pub struct HolderKey {
     x25519: StaticSecret,
-    ml_kem: ml_kem_768::DecapsulationKey,
+    ml_kem: Secret<MlKemSecret>,
+    public: HolderPublic,
+}
+
+/// Erases what its library does not.
+struct MlKemSecret(MlKem768PrivateKey);
+
+impl Zeroize for MlKemSecret {
+    fn zeroize(&mut self) {
+        self.0[0..].zeroize();
+    }
 }
 
 /// The key holder's public key. Robots must have it from a source they trust, never from the server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HolderPublic {
     x25519: PublicKey,
-    ml_kem: ml_kem_768::EncapsulationKey,
+    ml_kem: [u8; ML_KEM_PUBLIC_LEN],
 }
 
 /// A sealed message key, as it travels. Public.
@@ -96,13 +108,16 @@ impl HolderKey {
     #[must_use]
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let x25519 = StaticSecret::random_from_rng(rng);
-        Self { x25519, ml_kem: ml_kem_768::DecapsulationKey::generate_from_rng(rng) }
+        let seed = Secret::new(drawn::<KEY_GENERATION_SEED_SIZE>(rng));
+        let (ml_kem, public) = mlkem768::generate_key_pair(*seed.expose()).into_parts();
+        let public = HolderPublic { x25519: PublicKey::from(&x25519), ml_kem: public.into() };
+        Self { x25519, ml_kem: Secret::new(MlKemSecret(ml_kem)), public }
     }
 
     /// Its public half.
     #[must_use]
     pub fn public(&self) -> HolderPublic {
-        HolderPublic { x25519: PublicKey::from(&self.x25519), ml_kem: self.ml_kem.encapsulation_key().clone() }
+        self.public.clone()
     }
 
     /// The seed of the message key in an envelope.
@@ -117,7 +132,7 @@ impl HolderKey {
         if !classical.was_contributory() {
             return Err(KeyError::WeakEnvelope);
         }
-        let quantum = Secret::new(self.ml_kem.decapsulate(&(*ml_kem).into()));
+        let quantum = Secret::new(mlkem768::decapsulate(&self.ml_kem.expose().0, &ml_kem.into()));
         Ok(message_seed(context, classical.as_bytes(), quantum.expose(), envelope, robot))
     }
 }
@@ -135,15 +150,17 @@ impl HolderPublic {
     /// [`KeyError::Malformed`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         let (x25519, ml_kem) = bytes.split_first_chunk::<32>().ok_or(KeyError::Malformed)?;
-        let ml_kem = ml_kem.try_into().map_err(|_| KeyError::Malformed)?;
-        let ml_kem = ml_kem_768::EncapsulationKey::new(&ml_kem).map_err(|_| KeyError::Malformed)?;
+        let ml_kem: [u8; ML_KEM_PUBLIC_LEN] = ml_kem.try_into().map_err(|_| KeyError::Malformed)?;
+        if !mlkem768::validate_public_key(&ml_kem.into()) {
+            return Err(KeyError::Malformed);
+        }
         Ok(Self { x25519: PublicKey::from(*x25519), ml_kem })
     }
 
     /// As it is published: [`HOLDER_PUBLIC_LEN`] bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        [self.x25519.as_bytes().as_slice(), self.ml_kem.to_bytes().as_slice()].concat()
+        [self.x25519.as_bytes().as_slice(), &self.ml_kem].concat()
     }
 
     /// What robots pin and rounds name.
@@ -195,11 +212,12 @@ impl MessageKey {
         if !classical.was_contributory() {
             return Err(KeyError::Malformed);
         }
-        let (ciphertext, quantum) = holder.ml_kem.encapsulate_with_rng(rng);
+        let message = Secret::new(drawn::<ENCAPS_SEED_SIZE>(rng));
+        let (ciphertext, quantum) = mlkem768::encapsulate(&holder.ml_kem.into(), *message.expose());
         let quantum = Secret::new(quantum);
         let mut bytes = [0; ENVELOPE_LEN];
         bytes[..32].copy_from_slice(PublicKey::from(&ephemeral).as_bytes());
-        bytes[32..].copy_from_slice(&ciphertext);
+        bytes[32..].copy_from_slice(ciphertext.as_slice());
         let (envelope, context) = (Envelope(bytes), *agreement.context());
         let seed = message_seed(&context, classical.as_bytes(), quantum.expose(), &envelope, &robot);
         Ok(Self { seed, envelope: Some(envelope), context, robot })
@@ -277,6 +295,12 @@ impl FleetSharedKey {
     }
 }
 
+fn drawn<const N: usize>(rng: &mut impl CryptoRng) -> [u8; N] {
+    let mut bytes = [0; N];
+    rng.fill_bytes(&mut bytes);
+    bytes
+}
+
 /// Binds everything that makes the message this one: another round, robot or envelope gives another seed.
 fn message_seed(
     context: &Context,
@@ -309,6 +333,35 @@ mod tests {
             class: b"class",
             key: [11; 32],
         })
+    }
+
+    /// Another library makes the same keys from the same randomness, and opens what ours seals; and ours what it does.
+    #[test]
+    fn ml_kem_is_what_another_library_takes_it_for() {
+        use ml_kem::kem::{Decapsulate, Encapsulate};
+        use ml_kem::{Generate, KeyExport, ml_kem_768};
+        use rand::{SeedableRng, rngs::ChaCha20Rng};
+        for seed in 0..8 {
+            let fresh = || ChaCha20Rng::seed_from_u64(seed);
+            let ours = HolderKey::generate(&mut fresh());
+            let mut rng = fresh();
+            let _ = StaticSecret::random_from_rng(&mut rng);
+            let theirs = ml_kem_768::DecapsulationKey::generate_from_rng(&mut rng);
+            assert_eq!(ours.public.ml_kem[..], theirs.encapsulation_key().to_bytes()[..]);
+
+            let (sealed, secret) = theirs.encapsulation_key().encapsulate_with_rng(&mut fresh());
+            let sealed: [u8; ML_KEM_CIPHERTEXT_LEN] = sealed.into();
+            let (same, ours_sealed) = mlkem768::encapsulate(&ours.public.ml_kem.into(), drawn(&mut fresh()));
+            assert_eq!((same.as_slice(), ours_sealed.as_slice()), (&sealed, &secret[..]));
+            let opened =
+                |sealed: &[u8; ML_KEM_CIPHERTEXT_LEN]| mlkem768::decapsulate(&ours.ml_kem.expose().0, &sealed.into());
+            assert_eq!(opened(&sealed)[..], secret[..]);
+            // What nobody sealed opens to something, on both sides to the same.
+            let mut forged = sealed;
+            forged[seed as usize * 135] ^= 1;
+            assert_eq!(opened(&forged)[..], theirs.decapsulate(&forged.into())[..]);
+            assert_ne!(opened(&forged)[..], secret[..]);
+        }
     }
 
     fn hex(seed: &Secret<[u8; 32]>) -> String {

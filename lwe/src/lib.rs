@@ -28,7 +28,9 @@
 mod agreement;
 mod answer;
 mod buckets;
+mod canary;
 mod context;
+mod crew;
 pub mod dense;
 mod hash;
 mod keys;

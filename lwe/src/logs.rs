@@ -108,10 +108,10 @@ impl Entry {
         }
     }
 
-    /// The hash of the canary and the verdict, if it is about this message.
-    pub(crate) fn verdict(&self, of: &[u8; 32]) -> Option<([u8; 32], bool)> {
+    /// The message it judges, the hash of the canary, and the verdict.
+    pub(crate) fn verdict(&self) -> Option<([u8; 32], ([u8; 32], bool))> {
         match self {
-            Self::Judged { message, canary, good, .. } if message == of => Some((*canary, *good)),
+            Self::Judged { message, canary, good, .. } => Some((*message, (*canary, *good))),
             _ => None,
         }
     }
@@ -173,6 +173,15 @@ pub trait AnswerLog {
     /// # Errors
     /// [`LogError`] if that cannot be promised; then nothing is answered.
     fn append(&mut self, entry: &Entry) -> Result<(), LogError>;
+
+    /// Appends entries in this order, durably. A log that waits for its store after each entry should wait once for all. After
+    /// a crash in between, the first few of them may be there.
+    ///
+    /// # Errors
+    /// [`LogError`] if that cannot be promised; then nothing is answered.
+    fn append_all(&mut self, entries: &[Entry]) -> Result<(), LogError> {
+        entries.iter().try_for_each(|entry| self.append(entry))
+    }
 }
 
 /// Both logs, in memory: forgets everything with the process, so **a restart may encrypt or answer twice**. For tests and

@@ -64,8 +64,12 @@ fn count(runs: &[Vec<String>], beginning: &str) -> usize {
     runs.iter().flatten().filter(|line| line.starts_with(beginning)).count()
 }
 
-/// Three verdicts on canaries, then the answer.
-const ANSWER_ENTRY: usize = 3;
+/// Writes to the log: three verdicts on canaries at once, then the answer.
+const VERDICTS: usize = 0;
+const ANSWERED: usize = 1;
+/// Bytes of their records.
+const VERDICT_LEN: usize = 142;
+const ANSWERED_LEN: usize = 205;
 const ANSWER: &str = "answered [3, 3, 6, 9, 12]";
 
 /// Interrupts a fresh log's first run, then starts twice more.
@@ -84,8 +88,7 @@ fn answers_after(runs: &[Vec<String>; 3], stop: &str) {
 #[test]
 fn killed_before_the_answer_is_logged_it_answers_once_later() {
     let scratch = Scratch::new("before");
-    let entries = (0..ANSWER_ENTRY).flat_map(|entry| [format!("before {entry}"), format!("after {entry}")]);
-    for stop in entries.chain([format!("before {ANSWER_ENTRY}")]) {
+    for stop in [format!("before {VERDICTS}"), format!("after {VERDICTS}"), format!("before {ANSWERED}")] {
         let runs = holder_after(&scratch, &stop);
         answers_after(&runs, &stop);
         assert_eq!(count(&runs, "the answer log is whole"), 2, "{stop}: {runs:?}");
@@ -93,24 +96,27 @@ fn killed_before_the_answer_is_logged_it_answers_once_later() {
 }
 
 #[test]
-fn killed_while_an_entry_is_written_it_removes_the_torn_entry_and_answers_once_later() {
+fn killed_while_entries_are_written_it_removes_a_torn_one_and_answers_once_later() {
     let scratch = Scratch::new("during");
-    // A verdict's record has 142 bytes, the answer's 205.
-    for (entry, bytes) in
-        [(0, 1), (1, 141), (2, 8), (3, 1), (3, 3), (3, 4), (3, 7), (3, 8), (3, 40), (3, 172), (3, 204)]
-    {
-        let stop = format!("during {entry} {bytes}");
+    let verdicts = [1, VERDICT_LEN - 1, VERDICT_LEN, VERDICT_LEN + 8, 2 * VERDICT_LEN, 3 * VERDICT_LEN - 1];
+    let verdicts = verdicts.map(|bytes| (VERDICTS, bytes, bytes % VERDICT_LEN));
+    let answers = [1, 3, 4, 7, 8, 40, 172, ANSWERED_LEN - 1].map(|bytes| (ANSWERED, bytes, bytes));
+    for (write, bytes, torn) in verdicts.into_iter().chain(answers) {
+        let stop = format!("during {write} {bytes}");
         let runs = holder_after(&scratch, &stop);
         answers_after(&runs, &stop);
-        let removed = format!("cut short by a crash, before its answer was given: its {bytes} bytes");
-        assert!(runs[1][0].contains(&removed), "{stop}: {runs:?}");
+        let found = match torn {
+            0 => "the answer log is whole".to_owned(),
+            torn => format!("cut short by a crash, before its answer was given: its {torn} bytes"),
+        };
+        assert!(runs[1][0].contains(&found), "{stop}: {runs:?}");
     }
 }
 
 #[test]
 fn killed_once_the_answer_is_logged_it_never_answers_again() {
     let scratch = Scratch::new("after");
-    for (stop, printed) in [(format!("after {ANSWER_ENTRY}"), 0), ("unprinted".into(), 0), ("printed".into(), 1)] {
+    for (stop, printed) in [(format!("after {ANSWERED}"), 0), ("unprinted".into(), 0), ("printed".into(), 1)] {
         let runs = holder_after(&scratch, &stop);
         assert_eq!(count(&runs[..1], ANSWER), printed, "{stop}: {runs:?}");
         assert_eq!(count(&runs[1..], "answered"), 0, "{stop}: {runs:?}");
@@ -118,7 +124,7 @@ fn killed_once_the_answer_is_logged_it_never_answers_again() {
     }
     // Another round with the same updates is no way around it.
     let log = scratch.log();
-    run("holder", &log, &format!("after {ANSWER_ENTRY}"), 1);
+    run("holder", &log, &format!("after {ANSWERED}"), 1);
     let other = run("holder", &log, "never", 2);
     assert_eq!(count(&[other], "refused: the update of robot"), 1);
 }

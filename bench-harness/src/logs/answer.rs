@@ -144,15 +144,27 @@ impl AnswerLog for AnswerFile {
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), LogError> {
+        self.append_all(std::slice::from_ref(entry))
+    }
+
+    fn append_all(&mut self, entries: &[Entry]) -> Result<(), LogError> {
         self.check()?;
-        let record = to_bytes(entry, &self.head).ok_or_else(|| failed(&self.path, "an entry of more than 4 GiB"))?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let (mut records, mut head) = (Vec::new(), self.head);
+        for entry in entries {
+            let record = to_bytes(entry, &head).ok_or_else(|| failed(&self.path, "an entry of more than 4 GiB"))?;
+            records.extend(record);
+            head = head.after(entry);
+        }
         self.state = State::Unknown;
-        let written = self.file.write_all(&record).and_then(|()| self.file.sync_all());
+        let written = self.file.write_all(&records).and_then(|()| self.file.sync_all());
         written.map_err(|error| failed(&self.path, format_args!("cannot append: {error}")))?;
         self.state = State::Sound;
-        self.length += record.len() as u64;
-        self.head = self.head.after(entry);
-        self.entries.push(entry.clone());
+        self.length += records.len() as u64;
+        self.head = head;
+        self.entries.extend_from_slice(entries);
         Ok(())
     }
 }
@@ -218,6 +230,19 @@ mod tests {
         log.append(&entries()[3]).unwrap();
         drop(log);
         assert_eq!(AnswerFile::open(&path).unwrap().0.head().entries, entries().len() as u64 + 1);
+    }
+
+    #[test]
+    fn entries_appended_together_are_those_appended_one_by_one() {
+        let scratch = Scratch::new("answer-together");
+        let (one_by_one, together) = (scratch.path("one"), scratch.path("all"));
+        drop(filled(&one_by_one));
+        let mut log = AnswerFile::create(&together).unwrap();
+        log.append_all(&entries()[..2]).unwrap();
+        log.append_all(&[]).unwrap();
+        log.append_all(&entries()[2..]).unwrap();
+        assert_eq!((log.head(), log.entries()), (Head::of(&entries()), Ok(entries())));
+        assert_eq!(fs::read(&together).unwrap(), fs::read(&one_by_one).unwrap());
     }
 
     #[test]

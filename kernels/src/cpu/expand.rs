@@ -1,6 +1,7 @@
 //! The expander, one block per lane: raw words, uniform residues, small coefficients.
 
 use super::simd::{Body, Simd};
+use crate::Secret;
 use crate::expand::{BLOCK_WORDS, Domain, initial_state, redraw};
 use ntt::Modulus;
 
@@ -205,6 +206,29 @@ fn replace(seed: &[u8; 32], modulus: Modulus, poly: u32, limb: u32, first: usize
 #[inline(always)]
 pub(super) fn small<S: Simd>(s: S, seed: &[u8; 32], domain: Domain, poly: u32, out: &mut [u32]) {
     stream(s, &initial_state(seed, domain, poly, 0), 0, &Small, out);
+}
+
+/// Adds CBD(32) coefficients, a whole number of fours, to what is there. Constant time.
+pub(super) struct SmallAdd<'a> {
+    pub(super) seed: &'a [u8; 32],
+    pub(super) domain: Domain,
+    pub(super) poly: u32,
+    pub(super) sum: &'a mut [i32],
+}
+
+impl Body for SmallAdd<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut drawn = Secret::new(vec![0; self.sum.len() / 4]);
+        small(s, self.seed, self.domain, self.poly, drawn.expose_mut());
+        for (sum, four) in self.sum.as_chunks_mut::<4>().0.iter_mut().zip(drawn.expose()) {
+            for (sum, biased) in sum.iter_mut().zip(four.to_le_bytes()) {
+                *sum += i32::from(biased) - BIAS as i32;
+            }
+        }
+    }
 }
 
 struct Small;

@@ -173,15 +173,13 @@ impl Cpu {
         self.map(pieces, |(counter, out)| self.run(expand::Words { seed, domain, poly, limb, counter, out }));
     }
 
-    /// What [`crate::expand::small`] defines, faster. Constant time.
-    pub fn small(&self, seed: &[u8; 32], domain: Domain, poly: u32, out: &mut [i32]) {
-        let mut drawn = Secret::new(vec![0; 2 * out.len()]);
-        let words = drawn.expose_mut().as_mut_slice();
-        self.run(expand::Words { seed, domain, poly, limb: 0, counter: 0, out: words });
-        for (out, [ones, less]) in out.iter_mut().zip(words.as_chunks::<2>().0) {
-            // At most 32 ones in a word.
-            *out = crate::expand::ones(*ones) as i32 - crate::expand::ones(*less) as i32;
-        }
+    /// Adds what [`crate::expand::small`] defines to `sum`, coefficient by coefficient. Constant time.
+    ///
+    /// # Panics
+    /// If the coefficients are no whole number of fours.
+    pub fn small_add(&self, seed: &[u8; 32], domain: Domain, poly: u32, sum: &mut [i32]) {
+        assert!(sum.len().is_multiple_of(4), "small coefficients are drawn in fours");
+        self.run(expand::SmallAdd { seed, domain, poly, sum });
     }
 
     fn run<B: Body>(&self, body: B) -> B::Output {
@@ -248,6 +246,10 @@ fn offset(first_poly: u32, pieces: usize, share: usize) -> u32 {
 impl Backend for Cpu {
     fn name(&self) -> &'static str {
         self.isa.name()
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
     }
 
     fn ntt(&self, plan: &Plan, direction: Direction, polys: &mut [u32]) -> Result<(), Fault> {
@@ -352,13 +354,14 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "an interpreter has none of the vector instructions")]
-    fn small_coefficients_equal_the_definition() {
+    fn added_small_coefficients_equal_the_definition() {
         for cpu in Cpu::present(1) {
-            for length in [0, 1, 7, 8, 9, 4096] {
-                let (mut drawn, mut same) = (vec![99; length], vec![-99; length]);
-                cpu.small(&[5; 32], Domain::S, 3, &mut drawn);
-                crate::expand::small(&[5; 32], Domain::S, 3, &mut same);
-                assert_eq!(drawn, same, "{}", cpu.name());
+            for length in [0, 4, 60, 64, 68, 4096] {
+                let (mut sum, mut drawn) = (vec![99; length], vec![0; length]);
+                cpu.small_add(&[5; 32], Domain::S, 3, &mut sum);
+                crate::expand::small(&[5; 32], Domain::S, 3, &mut drawn);
+                let same: Vec<i32> = drawn.iter().map(|small| 99 + small).collect();
+                assert_eq!(sum, same, "{}", cpu.name());
             }
         }
     }

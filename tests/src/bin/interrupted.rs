@@ -3,8 +3,8 @@
 //!
 //! `interrupted robot LOG STOP ROUND` seals one update under one key, the same each time; `interrupted holder LOG STOP ROUND`
 //! answers for three robots. Both make the log if there is none. STOP is where to wait to be killed: `never`,
-//! `before N`, `after N` (log entry N of this run), `unprinted`, `printed`; or `during N BYTES`: the system kills the
-//! process when it has written that many bytes of the entry.
+//! `before N`, `after N` (write N to the log in this run), `unprinted`, `printed`; or `during N BYTES`: the system kills the
+//! process when it has written that many bytes of the write.
 
 use kernels::cpu::Cpu;
 use lwe::{
@@ -24,7 +24,7 @@ const ROBOTS: u8 = 3;
 enum Stop {
     Never,
     Before(usize),
-    During { entry: usize, bytes: u64 },
+    During { write: usize, bytes: u64 },
     After(usize),
     Unprinted,
     Printed,
@@ -34,9 +34,9 @@ impl Stop {
     fn parse(text: &str) -> Result<Self, Box<dyn Error>> {
         Ok(match text.split(' ').collect::<Vec<_>>()[..] {
             ["never"] => Self::Never,
-            ["before", entry] => Self::Before(entry.parse()?),
-            ["during", entry, bytes] => Self::During { entry: entry.parse()?, bytes: bytes.parse()? },
-            ["after", entry] => Self::After(entry.parse()?),
+            ["before", write] => Self::Before(write.parse()?),
+            ["during", write, bytes] => Self::During { write: write.parse()?, bytes: bytes.parse()? },
+            ["after", write] => Self::After(write.parse()?),
             ["unprinted"] => Self::Unprinted,
             ["printed"] => Self::Printed,
             _ => return Err(format!("no stop is called {text:?}").into()),
@@ -69,7 +69,7 @@ fn limit_files(bytes: u64) {
     set(Resource::Fsize, bytes);
 }
 
-/// A log that stops at entries of its own counting.
+/// A log that stops at writes of its own counting.
 struct Stopping<'a, L> {
     log: L,
     path: &'a Path,
@@ -78,16 +78,16 @@ struct Stopping<'a, L> {
 }
 
 impl<L> Stopping<'_, L> {
-    fn around<T>(&mut self, written: u64, write: impl FnOnce(&mut L) -> T) -> T {
+    fn around<T>(&mut self, written: u64, work: impl FnOnce(&mut L) -> T) -> T {
         let here = self.count;
         self.count += 1;
         self.stop.reach(Stop::Before(here));
-        if let Stop::During { entry, bytes } = self.stop
-            && entry == here
+        if let Stop::During { write, bytes } = self.stop
+            && write == here
         {
             limit_files(written + bytes);
         }
-        let done = write(&mut self.log);
+        let done = work(&mut self.log);
         self.stop.reach(Stop::After(here));
         done
     }
@@ -105,8 +105,12 @@ impl AnswerLog for Stopping<'_, AnswerFile> {
     }
 
     fn append(&mut self, entry: &Entry) -> Result<(), LogError> {
+        self.append_all(std::slice::from_ref(entry))
+    }
+
+    fn append_all(&mut self, entries: &[Entry]) -> Result<(), LogError> {
         let written = self.path.metadata().expect("the log is there").len();
-        self.around(written, |log| log.append(entry))
+        self.around(written, |log| log.append_all(entries))
     }
 }
 

@@ -15,6 +15,7 @@ type Kernel = fn(&Cpu, &mut dyn FnMut(&mut [u32]));
 
 const KERNELS: &[(&str, Kernel)] = &[
     ("expand", expand),
+    ("draw", draw),
     ("pad", pad),
     ("seal", seal),
     ("encrypt", encrypt),
@@ -129,6 +130,16 @@ fn expand(cpu: &Cpu, sink: &mut dyn FnMut(&mut [u32])) {
         let mut out = vec![0; len];
         cpu.expand(seed.expose(), domain, 3, 0, &mut out);
         sink(&mut out);
+    }
+}
+
+/// Coefficients added to a sum of secrets.
+fn draw(cpu: &Cpu, sink: &mut dyn FnMut(&mut [u32])) {
+    let seed = seed(&mut Rand::new(8));
+    for len in [256, 1020] {
+        let mut sum = vec![0; len];
+        cpu.small_add(seed.expose(), Domain::S, 0, &mut sum);
+        sink(&mut sum.into_iter().map(i32::cast_unsigned).collect::<Vec<_>>());
     }
 }
 

@@ -12,7 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use std::process::Command;
 use tensorguard_tests::taint;
 
-const KERNELS: &[&str] = &["expand", "pad", "seal", "encrypt", "decrypt", "mask", "unmask"];
+const KERNELS: &[&str] = &["expand", "draw", "pad", "seal", "encrypt", "decrypt", "mask", "unmask"];
 /// The leak, and what valgrind says about it.
 const LEAKS: &[(&str, &str)] =
     &[("branch", "Conditional jump or move depends on uninitialised"), ("index", "Use of uninitialised value")];
