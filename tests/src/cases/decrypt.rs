@@ -155,6 +155,25 @@ pub fn phases_at_every_edge(backend: &dyn Backend) {
     }
 }
 
+/// Two digits of these bases come to 2^30 and more, where an estimate of the higher two of three may be two too small: at
+/// large multiples of the base.
+pub fn digits_of_large_bases(backend: &dyn Backend) {
+    let mut rand = Rand::new(30);
+    let ring = Ring::new(256, &[1_073_479_681, 1_071_513_601]).expect("a test's ring is valid");
+    for base in [1 << 15, (1 << 15) + 1, 41_287, 44_007, 46_340, 46_341, 65_535] {
+        let encoding = Encoding::new(ring.clone(), 57, base, 3).expect("a test's encoding is valid");
+        let q = u128::from(ring.q());
+        let mut phases = Vec::new();
+        for _ in 0..128 {
+            let high = base * base - 1 - rand.next() % (1 << (rand.next() % 30));
+            // The middle of the words that open to the value.
+            let middle = |value: u64| ((u128::from(encoding.delta()) * u128::from(value)) << 57).div_ceil(q) as u64;
+            phases.extend([middle(high * base), middle(high * base + base - 1)]);
+        }
+        open(backend, &encoding, &phases);
+    }
+}
+
 pub fn every_phase_of_short_words(backend: &dyn Backend) {
     let ring = Ring::new(256, &[1_073_479_681]).expect("a test's ring is valid");
     for l in 3..=11 {

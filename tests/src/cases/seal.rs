@@ -62,3 +62,13 @@ pub fn every_number_of_digits(backend: &dyn Backend) {
         }
     }
 }
+
+/// Bases whose three factors are nearly as large as the prime, so that the largest digits' products come to more than
+/// twice the prime times 2^32. A residue that is then left unreduced moves the wire's last bit once in several hundred
+/// coefficients, and only where words are widest: hence so many.
+pub fn products_beyond_two_primes(backend: &dyn Backend) {
+    for base in [34_983, 246_281] {
+        let encoding = encoding(256, &[1_073_479_681, 1_071_513_601], 57, base, 3);
+        check(backend, &encoding, &vec![u32::MAX; 32 * 256 * 3]);
+    }
+}
