@@ -270,12 +270,8 @@ impl fmt::Display for Rounds {
         if let Some(server) = &self.server {
             writeln!(f, "\n{server}")?;
         }
-        if let Some(Scaling { threads, interval, .. }) = &self.scaling {
-            writeln!(
-                f,
-                "encrypt on {threads} threads: {:.2} x ({:.2} .. {:.2}), elapsed time; less if others use the machine",
-                interval.ratio, interval.low, interval.high
-            )?;
+        if let Some(scaling) = &self.scaling {
+            writeln!(f, "encrypt, elapsed time: {scaling}")?;
         }
         Ok(())
     }

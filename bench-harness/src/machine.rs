@@ -56,6 +56,20 @@ pub fn load() -> Option<f64> {
     read("/proc/loadavg")?.split_whitespace().next()?.parse().ok()
 }
 
+/// CPU time of all processes since the machine started, kept in ticks of some milliseconds.
+#[must_use]
+pub fn busy_ns() -> Option<u64> {
+    let ticks = busy_ticks(&read("/proc/stat")?)?;
+    Some(ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()))
+}
+
+/// The first line's user, nice, system, interrupts and what the host took; not idle or waiting.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let ticks: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>().ok()?;
+    [0, 1, 2, 5, 6, 7].iter().map(|&field| ticks.get(field)).sum()
+}
+
 /// Where a program lies, if it is on the search path.
 #[must_use]
 pub fn program(name: &str) -> Option<PathBuf> {
@@ -102,6 +116,14 @@ mod tests {
         assert_eq!(arm.as_deref(), Some("implementer 0x41 part 0xd42"));
         assert_eq!(cpu_name("processor : 0\n"), None);
         assert_eq!(memory_bytes("MemTotal:       2048 kB\nMemFree: 1 kB"), Some(2 << 20));
+    }
+
+    #[test]
+    fn busy_time_leaves_idle_time_out() {
+        assert_eq!(busy_ticks("cpu  1 20 300 9 9 4000 50000 600000 7 7\ncpu0 1 1 1"), Some(654_321));
+        assert_eq!(busy_ticks("cpu  1 20 300 9"), None);
+        assert_eq!(busy_ticks("cpu0 1 20 300 9 9 4000 50000 600000"), None);
+        assert_eq!(busy_ns().is_some(), cfg!(target_os = "linux"));
     }
 
     #[test]

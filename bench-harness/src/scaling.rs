@@ -1,12 +1,15 @@
 //! What more threads bring: the same large batch on one thread and on all, taking turns.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, cpu_ns};
 use crate::failure::Failure;
+use crate::machine;
 use crate::rounds::Ours;
 use crate::stats::{Interval, paired_ratio};
 use crate::task::{Case, Kernel, Scale, Task, check};
 use kernels::cpu::Cpu;
 use serde::Serialize;
+use std::fmt;
+use std::time::Instant;
 
 /// Elapsed time of one sample.
 const SAMPLE_NS: u64 = 20_000_000;
@@ -27,6 +30,25 @@ pub struct Scaling {
     pub interval: Interval,
     /// Elapsed nanoseconds of each pair of samples, all threads first.
     pub samples_ns: Vec<(u64, u64)>,
+    /// Cores that other processes kept busy meanwhile, on average; unknown on some systems.
+    pub others_cores: Option<f64>,
+}
+
+/// Others' share of a core beyond which a gain is theirs as much as ours.
+const QUIET_CORES: f64 = 0.1;
+
+impl fmt::Display for Scaling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { threads, interval, others_cores, .. } = self;
+        write!(f, "{:.2} x on {threads} threads ({:.2} .. {:.2})", interval.ratio, interval.low, interval.high)?;
+        match others_cores {
+            Some(cores) if *cores > QUIET_CORES => {
+                write!(f, "; does not count: other processes kept {cores:.1} of the cores busy")
+            }
+            Some(_) => f.write_str("; others used less than a tenth of a core"),
+            None => f.write_str("; less if others used the machine, which this system does not tell"),
+        }
+    }
 }
 
 /// What is batched: a kernel bound by arithmetic, one by memory, and the whole way of a robot.
@@ -34,7 +56,8 @@ pub const KERNELS: [Kernel; 3] = [Kernel::Forward, Kernel::Encrypt, Kernel::Sum]
 
 /// Measures one kernel on the engine `one`, which has one thread, and on the same engine with all of them.
 ///
-/// Elapsed time: whatever else runs on the machine takes from the side with more threads, so a busy machine shows less.
+/// Elapsed time: whatever else runs on the machine takes from the side with more threads. A process that keeps one of two
+/// cores busy leaves nothing of the gain, so its share is measured too.
 ///
 /// # Errors
 /// [`Failure::Wrong`] where either computes otherwise than the reference.
@@ -56,6 +79,7 @@ fn take_turns(
     let repetitions = Clock::Wall.calibrate(SAMPLE_NS, || work(one))?;
     let mut sample = |cpu: &Cpu| Clock::Wall.sample(repetitions, || work(cpu));
     let mut samples_ns = Vec::new();
+    let (begin, ours, busy) = (Instant::now(), cpu_ns(), machine::busy_ns());
     for pair in 0..PAIRS {
         samples_ns.push(if pair % 2 == 0 {
             let fast = sample(all)?;
@@ -65,8 +89,12 @@ fn take_turns(
             (sample(all)?, slow)
         });
     }
+    let elapsed_ns = begin.elapsed().as_nanos() as f64;
+    // Whole ticks, so a little may be missing.
+    let others_ns = |after: u64, before: u64| after.saturating_sub(before).saturating_sub(cpu_ns() - ours) as f64;
+    let others_cores = machine::busy_ns().zip(busy).map(|(after, before)| others_ns(after, before) / elapsed_ns);
     let interval = paired_ratio(&samples_ns);
-    Ok(Scaling { kernel, n, threads: all.threads(), interval, samples_ns })
+    Ok(Scaling { kernel, n, threads: all.threads(), interval, samples_ns, others_cores })
 }
 
 /// What all threads bring to a robot that encrypts an update; nothing to say on one core.
@@ -83,6 +111,29 @@ pub fn of_rounds(one: &Cpu, length: usize) -> Result<Option<Scaling>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gain_beside_other_processes_does_not_count() {
+        let interval = paired_ratio(&[(10, 19), (10, 20), (10, 21)]);
+        let shown = |others_cores| {
+            Scaling { kernel: "sum", n: 1, threads: 2, interval, samples_ns: vec![], others_cores }.to_string()
+        };
+        assert!(shown(Some(0.9)).contains("does not count"), "{}", shown(Some(0.9)));
+        assert!(shown(Some(0.02)).starts_with("2.00 x on 2 threads"), "{}", shown(Some(0.02)));
+        assert!(!shown(Some(0.02)).contains("count") && !shown(None).contains("count"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_busy_neighbour_is_seen() {
+        let (one, all) = (Cpu::best(1), Cpu::best(2));
+        let mut neighbour = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let scaling = measure(&one, &all, Kernel::Forward);
+        neighbour.kill().unwrap();
+        neighbour.wait().unwrap();
+        let others = scaling.unwrap().others_cores.unwrap();
+        assert!(others > QUIET_CORES, "only {others} of a core");
+    }
 
     #[test]
     fn a_batch_on_two_threads_equals_the_reference() {

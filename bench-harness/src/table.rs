@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::progress::Progress;
 use crate::scaling::{self, KERNELS, Scaling};
-use crate::stats::{Interval, median};
+use crate::stats::median;
 use crate::task::{Case, Kernel, Scale, Task, cases, check};
 use kernels::Backend;
 use kernels::cpu::Cpu;
@@ -161,14 +161,11 @@ impl fmt::Display for Table {
             )?;
             writeln!(f, "inverse row at 4096. How fast compute-bound arithmetic could be here is not measured.")?;
         }
-        for Scaling { kernel, n, threads, interval: Interval { ratio, low, high }, .. } in &self.scaling {
-            write!(f, "\n{kernel:8} {n:>6}  {ratio:.2} x on {threads} threads ({low:.2} .. {high:.2})")?;
+        for scaling in &self.scaling {
+            write!(f, "\n{:8} {:>6}  {scaling}", scaling.kernel, scaling.n)?;
         }
         if !self.scaling.is_empty() {
-            writeln!(
-                f,
-                "\nscaling: elapsed time of a large batch, one thread over all; less if others use the machine"
-            )?;
+            writeln!(f, "\nscaling: elapsed time of a large batch, one thread over all")?;
         }
         Ok(())
     }
