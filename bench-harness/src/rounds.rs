@@ -91,6 +91,8 @@ pub struct Ours {
     manifests: Vec<VerifiedManifest>,
     /// That of the upload before: a robot makes one after the other.
     memory: Vec<u8>,
+    /// Those of the pads before.
+    emptied: Vec<Vec<u32>>,
     /// What came of it.
     pub facts: Facts,
 }
@@ -149,8 +151,18 @@ impl Ours {
             error_max: 0.0,
             error_rms: 0.0,
         };
-        let mut ours =
-            Self { round, holder, rng, update: update(0, length), uploads, sum, manifests, memory: vec![], facts };
+        let mut ours = Self {
+            round,
+            holder,
+            rng,
+            update: update(0, length),
+            uploads,
+            sum,
+            manifests,
+            memory: vec![],
+            emptied: vec![],
+            facts,
+        };
         let mean = ours.open(backend)?;
         let errors = mean.iter().zip(&plain).map(|(&mean, plain)| (f64::from(mean) - plain / robots as f64).abs());
         let (max, squares) = errors.fold((0.0f64, 0.0), |(max, sum), x| (max.max(x), sum + x * x));
@@ -206,7 +218,8 @@ impl Ours {
             let pads: Result<Vec<Pads>, Failure> = (0..count)
                 .map(|_| {
                     let key = self.key()?;
-                    self.round.prepare(key, backend).map_err(wrong)
+                    let memory = self.emptied.pop().unwrap_or_default();
+                    self.round.prepare_in(key, memory, backend).map_err(wrong)
                 })
                 .collect();
             let mut log = ForgetfulLog::default();
@@ -217,7 +230,9 @@ impl Ours {
                 let update =
                     Update::new(UpdateId([0; 32]), &self.update).stochastic(&mut self.rng).in_memory_of(memory);
                 let (upload, _) = self.round.seal(pads, update, &mut log, backend).map_err(wrong)?;
-                self.memory = black_box(upload).into_bytes();
+                let emptied;
+                (self.memory, emptied) = black_box(upload).into_memory();
+                self.emptied.push(emptied);
             }
             total += cpu_ns() - begin;
         }

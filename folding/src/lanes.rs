@@ -1,10 +1,10 @@
-//! Floats to integers and back: clip, scale, round, offset. The loops are compiled for each instruction set.
+//! Floats to integers and back: what is out of range, the grid, the mean. The loops are compiled for each instruction set.
 
+use crate::rounding::{Dither, round};
 use core::fmt;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use lwe::{Opened, Values};
-use rand_core::Rng;
 
 /// Something that holds a robot's update.
 pub trait Floats {
@@ -18,11 +18,20 @@ pub trait Floats {
 
     /// Writes values `start .. start + out.len()`.
     fn read(&self, start: usize, out: &mut [f32]);
+
+    /// All of them, where they lie in memory as they are: then none is copied.
+    fn contiguous(&self) -> Option<&[f32]> {
+        None
+    }
 }
 
 impl Floats for [f32] {
     fn len(&self) -> usize {
         self.len()
+    }
+
+    fn contiguous(&self) -> Option<&[f32]> {
+        Some(self)
     }
 
     fn read(&self, start: usize, out: &mut [f32]) {
@@ -59,7 +68,11 @@ where
     }
 
     fn read(&self, start: usize, out: &mut [f32]) {
-        self.as_slice().read(start, out);
+        self[..].read(start, out);
+    }
+
+    fn contiguous(&self) -> Option<&[f32]> {
+        self[..].contiguous()
     }
 }
 
@@ -75,6 +88,10 @@ impl<S: ndarray::Data<Elem = f32>, D: ndarray::Dimension> Floats for ndarray::Ar
             Some(values) => values.read(start, out),
             None => out.iter_mut().zip(self.iter().skip(start)).for_each(|(out, value)| *out = *value),
         }
+    }
+
+    fn contiguous(&self) -> Option<&[f32]> {
+        self.as_slice()
     }
 }
 
@@ -104,13 +121,13 @@ impl fmt::Display for OutOfRange {
 /// A symmetric grid: `2^bits - 1` levels from -clip to clip, zero among them, each level an integer from 0 up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grid {
-    clip: f32,
+    pub(crate) clip: f32,
     /// The integer that stands for zero: `2^(bits-1) - 1`.
-    zero: u32,
+    pub(crate) zero: u32,
 }
 
 /// Floats looked at in one go: a few cache lines of the first-level cache.
-const STRETCH: usize = 1024;
+pub(crate) const STRETCH: usize = 1024;
 
 impl Grid {
     pub(crate) fn new(bits: u32, clip: f32) -> Self {
@@ -118,7 +135,7 @@ impl Grid {
     }
 
     /// Levels per unit.
-    fn scale(&self) -> f64 {
+    pub(crate) fn scale(&self) -> f64 {
         f64::from(self.zero) / f64::from(self.clip)
     }
 
@@ -131,15 +148,15 @@ impl Grid {
     /// What of these values is out of range.
     #[must_use]
     pub fn survey(&self, values: &(impl Floats + ?Sized)) -> OutOfRange {
-        let arch = pulp::Arch::new();
-        let (mut found, mut buffer) = (OutOfRange::default(), [0.0; STRETCH]);
-        for start in (0..values.len()).step_by(STRETCH) {
-            let stretch = &mut buffer[..STRETCH.min(values.len() - start)];
-            values.read(start, stretch);
-            let (clipped, not_a_number) = arch.dispatch(Survey { stretch, clip: self.clip });
-            found.clipped += u64::from(clipped);
-            found.not_a_number += u64::from(not_a_number);
-        }
+        let (arch, mut found) = (pulp::Arch::new(), OutOfRange::default());
+        stretches(values, 0, values.len(), |_, stretch| {
+            // Among positive floats, infinity and what is no number included, the larger one has the larger bits.
+            if arch.dispatch(Largest { stretch }) > self.clip.to_bits() {
+                let (clipped, not_a_number) = arch.dispatch(Survey { stretch, clip: self.clip });
+                found.clipped += u64::from(clipped);
+                found.not_a_number += u64::from(not_a_number);
+            }
+        });
         found
     }
 
@@ -160,55 +177,58 @@ impl Grid {
     }
 }
 
-/// How values between two levels are rounded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Dither {
-    /// To the nearest level, a tie to the even one.
-    Nearest,
-    /// Up with the probability of the fraction: right on average. The key only has to be fair, not secret.
-    Stochastic([u32; 2]),
-}
-
-impl Dither {
-    pub(crate) fn stochastic(rng: &mut dyn Rng) -> Self {
-        Self::Stochastic([rng.next_u32(), rng.next_u32()])
-    }
-}
-
 /// An update on its grid, as `lwe` reads it.
 pub(crate) struct OnGrid<'a, F: ?Sized> {
     pub(crate) grid: Grid,
     pub(crate) dither: Dither,
+    pub(crate) found: OutOfRange,
     pub(crate) floats: &'a F,
 }
 
 impl<F: Floats + ?Sized> Values for OnGrid<'_, F> {
     fn fill(&mut self, start: usize, out: &mut [u32]) {
-        let arch = pulp::Arch::new();
-        let mut buffer = [0.0; STRETCH];
-        let Self { grid, dither, floats } = self;
-        let (scale, zero, clip) = (grid.scale(), f64::from(grid.zero), grid.clip);
-        for (index, out) in out.chunks_mut(STRETCH).enumerate() {
-            let start = start + index * STRETCH;
-            let floats_here = &mut buffer[..out.len()];
-            floats.read(start, floats_here);
-            let floats = &*floats_here;
-            match *dither {
-                Dither::Nearest => arch.dispatch(Nearest { floats, out, scale, zero, clip }),
-                // A message has at most 2^31 values.
-                Dither::Stochastic(key) => {
-                    arch.dispatch(Stochastic { floats, out, scale, zero, clip, key, first: start as u32 });
-                }
-            }
-        }
-        zeroize_floats(&mut buffer);
+        let Self { grid, dither, found, floats } = *self;
+        let mut rest = out;
+        stretches(floats, start, rest.len(), |first, floats| {
+            let (out, behind) = core::mem::take(&mut rest).split_at_mut(floats.len());
+            rest = behind;
+            // A message has at most 2^31 values.
+            round(grid, dither, found, first as u32, floats, out);
+        });
     }
 }
 
-/// The buffer held part of the update.
-fn zeroize_floats(buffer: &mut [f32]) {
+/// Hands out values `start .. start + count`, some at a time, with the first one's number.
+fn stretches(values: &(impl Floats + ?Sized), start: usize, count: usize, mut each: impl FnMut(usize, &[f32])) {
+    if let Some(floats) = values.contiguous() {
+        for (index, stretch) in floats[start..start + count].chunks(STRETCH).enumerate() {
+            each(start + index * STRETCH, stretch);
+        }
+        return;
+    }
+    let mut buffer = [0.0; STRETCH];
+    for first in (start..start + count).step_by(STRETCH) {
+        let stretch = &mut buffer[..STRETCH.min(start + count - first)];
+        values.read(first, stretch);
+        each(first, stretch);
+    }
+    // It held part of the update.
     buffer.fill(0.0);
-    core::hint::black_box(buffer);
+    core::hint::black_box(&mut buffer);
+}
+
+struct Largest<'a> {
+    stretch: &'a [f32],
+}
+
+impl pulp::NullaryFnOnce for Largest<'_> {
+    type Output = u32;
+
+    /// The bits of the largest magnitude.
+    #[inline(always)]
+    fn call(self) -> u32 {
+        self.stretch.iter().fold(0, |largest, x| largest.max(x.abs().to_bits()))
+    }
 }
 
 struct Survey<'a> {
@@ -225,76 +245,6 @@ impl pulp::NullaryFnOnce for Survey<'_> {
             |(beyond, no_number), x: &f32| (beyond + u32::from(x.abs() > self.clip), no_number + u32::from(x.is_nan()));
         self.stretch.iter().fold((0, 0), count)
     }
-}
-
-/// In range, a number, and in levels from the lowest: what is left is to round.
-#[inline(always)]
-fn level(x: f32, clip: f32, scale: f64, zero: f64) -> f64 {
-    let number = if x.is_nan() { 0.0 } else { x };
-    let x = number.max(-clip).min(clip);
-    f64::from(x) * scale + zero
-}
-
-/// The nearest integer, a tie to the even one, of something from -0.5 to below 2^25: added to this, a float has no bits left
-/// for a fraction, and its lowest bits are the integer.
-#[inline(always)]
-fn nearest(level: f64) -> u32 {
-    const INTEGERS: f64 = 6_755_399_441_055_744.0;
-    (level + INTEGERS).to_bits() as u32
-}
-
-struct Nearest<'a> {
-    floats: &'a [f32],
-    out: &'a mut [u32],
-    scale: f64,
-    zero: f64,
-    clip: f32,
-}
-
-impl pulp::NullaryFnOnce for Nearest<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        for (out, &x) in self.out.iter_mut().zip(self.floats) {
-            *out = nearest(level(x, self.clip, self.scale, self.zero));
-        }
-    }
-}
-
-struct Stochastic<'a> {
-    floats: &'a [f32],
-    out: &'a mut [u32],
-    scale: f64,
-    zero: f64,
-    clip: f32,
-    key: [u32; 2],
-    first: u32,
-}
-
-impl pulp::NullaryFnOnce for Stochastic<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        for (index, (out, &x)) in (self.first..).zip(self.out.iter_mut().zip(self.floats)) {
-            let fraction = f64::from(fair(index, self.key)) / 4_294_967_296.0 - 0.5;
-            *out = nearest(level(x, self.clip, self.scale, self.zero) + fraction);
-        }
-    }
-}
-
-/// A word for this index that looks uniform: two rounds of a 32-bit mixer.
-#[inline(always)]
-fn fair(index: u32, key: [u32; 2]) -> u32 {
-    mix(mix(index ^ key[0]).wrapping_add(key[1]))
-}
-
-#[inline(always)]
-fn mix(x: u32) -> u32 {
-    let x = (x ^ x >> 16).wrapping_mul(0x7FEB_352D);
-    let x = (x ^ x >> 15).wrapping_mul(0x846C_A68B);
-    x ^ x >> 16
 }
 
 /// Turns sums into the bits of their means, in place.

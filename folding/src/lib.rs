@@ -49,6 +49,7 @@
 mod explain;
 mod lanes;
 mod round;
+mod rounding;
 
 pub use explain::Explanation;
 pub use half::{bf16, f16};

@@ -1,7 +1,8 @@
 //! What all parties of a round agree on, and what each does with it.
 
 use crate::explain::Explanation;
-use crate::lanes::{Dither, Floats, Grid, OnGrid, OutOfRange};
+use crate::lanes::{Floats, Grid, OnGrid, OutOfRange};
+use crate::rounding::Dither;
 use core::fmt;
 use kernels::Backend;
 use lwe::{
@@ -292,6 +293,14 @@ impl Round {
         self.agreement.prepare(key, backend)
     }
 
+    /// Robot: the same in the memory of earlier pads, from [`Upload::into_memory`].
+    ///
+    /// # Errors
+    /// [`SealError`] says why not.
+    pub fn prepare_in(&self, key: MessageKey, memory: Vec<u32>, backend: &dyn Backend) -> Result<Pads, SealError> {
+        self.agreement.prepare_in(key, memory, backend)
+    }
+
     /// Robot: encrypts an update with pads made ahead.
     ///
     /// # Errors
@@ -320,7 +329,7 @@ impl Round {
         if !clip && !found.is_none() {
             return Err(EncryptError::OutOfRange(found));
         }
-        Ok((id, OnGrid { grid: self.grid, dither, floats }, memory, found))
+        Ok((id, OnGrid { grid: self.grid, dither, found, floats }, memory, found))
     }
 
     /// Server: looks at an upload in the buffer it arrived in.

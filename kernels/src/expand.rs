@@ -87,8 +87,12 @@ pub fn uniform(seed: &[u8; 32], modulus: Modulus, poly: u32, limb: u32, out: &mu
 /// Coefficient `index` when its first word was not below p: from a block of its own.
 #[must_use]
 pub fn redraw(seed: &[u8; 32], modulus: Modulus, poly: u32, limb: u32, index: u32) -> u32 {
+    first_below(modulus, &block(&initial_state(seed, Domain::Overflow, poly, limb), index))
+}
+
+/// The residue that an overflow block gives.
+pub(crate) fn first_below(modulus: Modulus, words: &[u32; BLOCK_WORDS]) -> u32 {
     let mask = (1 << modulus.bits()) - 1;
-    let words = block(&initial_state(seed, Domain::Overflow, poly, limb), index);
     let first_below = words.iter().map(|word| word & mask).find(|&word| word < modulus.value());
     // Sixteen misses have probability below 2^-16 even for the worst prime; then a multiply decides.
     first_below.unwrap_or_else(|| {

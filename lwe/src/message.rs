@@ -61,7 +61,7 @@ impl From<LogError> for SealError {
 }
 
 /// What a robot sends.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Upload {
     bytes: Vec<u8>,
     context: Context,
@@ -69,7 +69,19 @@ pub struct Upload {
     update: UpdateId,
     envelope: Option<Envelope>,
     canary_len: usize,
+    /// Not sent: where the pads were.
+    emptied: Vec<u32>,
 }
+
+impl PartialEq for Upload {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { bytes, context, robot, update, envelope, canary_len, emptied: _ } = self;
+        (bytes, context, robot, update) == (&other.bytes, &other.context, &other.robot, &other.update)
+            && (envelope, canary_len) == (&other.envelope, &other.canary_len)
+    }
+}
+
+impl Eq for Upload {}
 
 impl Upload {
     /// The bytes, as [`crate::Ciphertext::read`] takes them. To be kept until the server has them: they cannot be made again.
@@ -82,6 +94,13 @@ impl Upload {
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+
+    /// The bytes, and the memory of the pads that went into them: zeros, for [`Agreement::prepare_in`]. Empty where no pads
+    /// were made ahead.
+    #[must_use]
+    pub fn into_memory(self) -> (Vec<u8>, Vec<u32>) {
+        (self.bytes, self.emptied)
     }
 
     /// What the robot signs about it.
@@ -139,7 +158,7 @@ impl fmt::Debug for Pads {
 /// Digits encrypted at a time: so many that the key's transform does not count, and every thread has its share.
 pub(crate) const ENCRYPTED_DIGITS: usize = 3 << 17;
 /// Digits sealed at a time: so few that they are still in the cache.
-const SEALED_DIGITS: usize = 3 << 15;
+const SEALED_DIGITS: usize = 3 << 13;
 
 impl<P: Suite> Agreement<P> {
     /// Encrypts a message. The key's and the update's use are marked in `log` before anything is sealed. The upload takes
@@ -200,7 +219,7 @@ impl<P: Suite> Agreement<P> {
         canary(&key.seed, canary_out)?;
         seal(&key.seed, body)?;
         let (context, robot, canary_len) = (*self.context(), key.robot, self.canary_shape().packed_len());
-        Ok(Upload { bytes, context, robot, update, envelope: key.envelope, canary_len })
+        Ok(Upload { bytes, context, robot, update, envelope: key.envelope, canary_len, emptied: Vec::new() })
     }
 }
 
@@ -210,10 +229,20 @@ impl Agreement<Params> {
     /// # Errors
     /// [`SealError`] says why not.
     pub fn prepare(&self, key: MessageKey, backend: &dyn Backend) -> Result<Pads, SealError> {
+        self.prepare_in(key, Vec::new(), backend)
+    }
+
+    /// [`Agreement::prepare`] in the memory of earlier pads, from [`Upload::into_memory`]: that spares the system from finding new
+    /// pages now, and from taking them back while an update waits to be sealed.
+    ///
+    /// # Errors
+    /// [`SealError`] says why not.
+    pub fn prepare_in(&self, key: MessageKey, memory: Vec<u32>, backend: &dyn Backend) -> Result<Pads, SealError> {
         if key.context != *self.context() {
             return Err(SealError::OtherRound);
         }
-        let mut residues = Secret::new(vec![0; self.encoding().pad_len(self.digits())]);
+        let mut residues = Secret::new(memory);
+        residues.expose_mut().resize(self.encoding().pad_len(self.digits()), 0);
         let job =
             PadJob { ring: self.encoding().ring(), a_seed: self.a_seed(), message_seed: &key.seed, first_poly: 0 };
         backend.pad(&job, residues.expose_mut())?;
@@ -242,7 +271,7 @@ impl Agreement<Params> {
             out.copy_from_slice(&canary);
             Ok(())
         };
-        let upload = self.upload(key, update, memory, made_ahead, |_, body| {
+        let mut upload = self.upload(key, update, memory, made_ahead, |_, body| {
             self.in_blocks(SEALED_DIGITS, values, body, |_, digits, out| {
                 let pad;
                 (pad, rest) = core::mem::take(&mut rest).split_at_mut(self.encoding().pad_len(digits.len()));
@@ -250,7 +279,7 @@ impl Agreement<Params> {
             })
         })?;
         // A backend leaves zeros of the pads it used: nothing is left to erase.
-        drop(core::mem::take(residues.expose_mut()));
+        upload.emptied = core::mem::take(residues.expose_mut());
         Ok(upload)
     }
 

@@ -122,11 +122,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn max(self, a: __m256i, b: __m256i) -> __m256i {
-        op!(_mm256_max_epu32(a, b))
-    }
-
-    #[inline(always)]
     fn mul_low(self, a: __m256i, b: __m256i) -> __m256i {
         op!(_mm256_mullo_epi32(a, b))
     }

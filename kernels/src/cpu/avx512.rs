@@ -1,4 +1,4 @@
-//! The AVX-512 shell: sixteen words in a vector. Needs F, BW, DQ, VL, VBMI and VPOPCNTDQ (Ice Lake, Zen 4 and later).
+//! The AVX-512 shell: sixteen words in a vector. Needs F, BW, DQ, VL, VBMI, IFMA and VPOPCNTDQ (Ice Lake, Zen 4 and later).
 //!
 //! Who promises what to whom: `new` promises every caller of `run` that the processor has the instructions, and the
 //! slice checks promise each memory access that its bytes are there.
@@ -7,6 +7,7 @@
 mod rounds;
 
 use super::simd::{Body, PackedEight, Simd};
+use crate::Encoding;
 use core::arch::x86_64::*;
 
 /// Proof that this processor has the instructions: only [`Avx512::new`] makes one.
@@ -20,12 +21,13 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vbmi")
+            && is_x86_feature_detected!("avx512ifma")
             && is_x86_feature_detected!("avx512vpopcntdq");
         present.then_some(Self(()))
     }
 
     pub(super) fn run<B: Body>(self, body: B) -> B::Output {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vpopcntdq,bmi2")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512ifma,avx512vpopcntdq,bmi2")]
         fn shell<B: Body>(simd: Avx512, body: B) -> B::Output {
             // Left alone, the compiler aligns the stack to sixteen bytes only, and vectors kept there lie across two lines of
             // the cache, depending on where the stack begins. A local that it must not remove makes it align the frame;
@@ -49,6 +51,9 @@ macro_rules! op {
         unsafe { $call }
     }};
 }
+
+// Below the macro, which it uses.
+mod fused;
 
 #[inline(always)]
 fn indices(f: impl Fn(usize) -> usize) -> __m512i {
@@ -170,11 +175,6 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn min(self, a: __m512i, b: __m512i) -> __m512i {
         op!(_mm512_min_epu32(a, b))
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m512i, b: __m512i) -> __m512i {
-        op!(_mm512_max_epu32(a, b))
     }
 
     #[inline(always)]
@@ -407,6 +407,13 @@ impl Simd for Avx512 {
             }
         }
         bits.pack(rest, last);
+    }
+
+    #[inline(always)]
+    fn seal(self, encoding: &Encoding, pad: &mut [u32], digits: &[u32], out: &mut [u8]) -> bool {
+        let Some(fused) = fused::Fused::new(self, encoding) else { return false };
+        fused.seal(pad, digits, out);
+        true
     }
 
     #[inline(always)]

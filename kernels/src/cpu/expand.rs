@@ -2,7 +2,7 @@
 
 use super::simd::{Body, Simd};
 use crate::Secret;
-use crate::expand::{BLOCK_WORDS, Domain, initial_state, redraw};
+use crate::expand::{BLOCK_WORDS, Domain, first_below, initial_state};
 use ntt::Modulus;
 
 /// Added to every small coefficient where it is kept in a byte: CBD(32) lies in `[-32, 32]`.
@@ -14,14 +14,29 @@ pub(super) const BIAS: u32 = 32;
 /// rotation; a second group fills the units meanwhile.
 #[inline(always)]
 fn blocks<S: Simd, const G: usize>(s: S, initial: &[u32; BLOCK_WORDS], counter: u32) -> [[S::V; BLOCK_WORDS]; G] {
+    let mut counters = [s.splat(0); G];
+    for (group, counters) in counters.iter_mut().enumerate() {
+        let first = counter.wrapping_add((group * S::LANES) as u32);
+        let lanes: [u32; 16] = core::array::from_fn(|lane| first.wrapping_add(lane as u32));
+        *counters = s.load(&lanes);
+    }
+    blocks_at(s, initial, counters)
+}
+
+/// The blocks of these numbers.
+#[inline(always)]
+fn blocks_at<S: Simd, const G: usize>(
+    s: S,
+    initial: &[u32; BLOCK_WORDS],
+    counters: [S::V; G],
+) -> [[S::V; BLOCK_WORDS]; G] {
     let mut groups = [[s.splat(0); BLOCK_WORDS]; G];
-    for (group, state) in groups.iter_mut().enumerate() {
-        *state = start(s, initial, counter.wrapping_add((group * S::LANES) as u32));
+    for (state, counters) in groups.iter_mut().zip(counters) {
+        *state = start(s, initial, counters);
     }
     s.double_rounds(&mut groups);
-    for (group, state) in groups.iter_mut().enumerate() {
-        let first = start(s, initial, counter.wrapping_add((group * S::LANES) as u32));
-        for (word, first) in state.iter_mut().zip(first) {
+    for (state, counters) in groups.iter_mut().zip(counters) {
+        for (word, first) in state.iter_mut().zip(start(s, initial, counters)) {
             *word = s.add(*word, first);
         }
     }
@@ -29,13 +44,12 @@ fn blocks<S: Simd, const G: usize>(s: S, initial: &[u32; BLOCK_WORDS], counter: 
 }
 
 #[inline(always)]
-fn start<S: Simd>(s: S, initial: &[u32; BLOCK_WORDS], counter: u32) -> [S::V; BLOCK_WORDS] {
-    let counters: [u32; 16] = core::array::from_fn(|lane| counter.wrapping_add(lane as u32));
+fn start<S: Simd>(s: S, initial: &[u32; BLOCK_WORDS], counters: S::V) -> [S::V; BLOCK_WORDS] {
     let mut state = [s.splat(0); BLOCK_WORDS];
     for (to, &word) in state.iter_mut().zip(initial) {
         *to = s.splat(word);
     }
-    state[12] = s.load(&counters);
+    state[12] = counters;
     state
 }
 
@@ -163,42 +177,51 @@ impl<S: Simd> Consume<S> for Raw {
 /// One limb of `a_poly` in NTT order, `[0, p)`: at most 2^15 words.
 #[inline(always)]
 pub(super) fn uniform<S: Simd>(s: S, seed: &[u8; 32], modulus: Modulus, poly: u32, limb: u32, out: &mut [u32]) {
-    let initial = initial_state(seed, Domain::A, poly, limb);
-    stream(s, &initial, 0, &Uniform { seed, modulus, poly, limb }, out);
+    stream(s, &initial_state(seed, Domain::A, poly, limb), 0, &Masked { modulus }, out);
+    let p = s.splat(modulus.value());
+    let mut missing = Vec::new();
+    for (vector, words) in out.chunks_exact(S::LANES).enumerate() {
+        if s.any_at_least(s.load(words), p) {
+            for (lane, &word) in words.iter().enumerate() {
+                if word >= modulus.value() {
+                    missing.push((vector * S::LANES + lane) as u32);
+                }
+            }
+        }
+    }
+    let initial = initial_state(seed, Domain::Overflow, poly, limb);
+    for indices in missing.chunks(S::LANES) {
+        redraw(s, &initial, modulus, indices, out);
+    }
 }
 
-struct Uniform<'a> {
-    seed: &'a [u8; 32],
+/// Draws again what was not below p: an overflow block in each lane, numbered by the word's index.
+#[inline(always)]
+fn redraw<S: Simd>(s: S, initial: &[u32; BLOCK_WORDS], modulus: Modulus, indices: &[u32], out: &mut [u32]) {
+    let mut counters = [0; 16];
+    counters[..indices.len()].copy_from_slice(indices);
+    let [state] = blocks_at(s, initial, [s.load(&counters)]);
+    let mut words = [0; 16 * BLOCK_WORDS];
+    s.store_blocks(&state, &mut words);
+    for (&index, block) in indices.iter().zip(words.as_chunks::<BLOCK_WORDS>().0) {
+        out[index as usize] = first_below(modulus, block);
+    }
+}
+
+struct Masked {
     modulus: Modulus,
-    poly: u32,
-    limb: u32,
 }
 
-impl<S: Simd> Consume<S> for Uniform<'_> {
+impl<S: Simd> Consume<S> for Masked {
     const WORDS: usize = BLOCK_WORDS;
 
     #[inline(always)]
     fn take(&self, s: S, mut state: [S::V; BLOCK_WORDS], at: usize, out: &mut [u32]) {
         let mask = s.splat((1 << self.modulus.bits()) - 1);
-        let mut largest = s.splat(0);
         for word in &mut state {
             *word = s.and(*word, mask);
-            largest = s.max(largest, *word);
         }
         Raw.take(s, state, at, out);
-        if s.any_at_least(largest, s.splat(self.modulus.value())) {
-            replace(self.seed, self.modulus, self.poly, self.limb, at, out);
-        }
-    }
-}
-
-/// Draws again what was not below p. Rare for the 30-bit primes, so kept out of the loop.
-#[inline(never)]
-fn replace(seed: &[u8; 32], modulus: Modulus, poly: u32, limb: u32, first: usize, out: &mut [u32]) {
-    for (index, word) in out.iter_mut().enumerate() {
-        if *word >= modulus.value() {
-            *word = redraw(seed, modulus, poly, limb, (first + index) as u32);
-        }
     }
 }
 

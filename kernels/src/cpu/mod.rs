@@ -34,7 +34,7 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2 and BMI2.
     Avx2,
-    /// x86-64 with AVX-512 F, BW, DQ, VL, VBMI and VPOPCNTDQ.
+    /// x86-64 with AVX-512 F, BW, DQ, VL, VBMI, IFMA and VPOPCNTDQ.
     Avx512,
     /// Little-endian aarch64, all of which has NEON.
     Neon,
@@ -65,7 +65,7 @@ impl Isa {
             Self::Portable => "always present",
             Self::Avx2 if cfg!(target_arch = "x86_64") => "this processor has no AVX2 and BMI2",
             Self::Avx512 if cfg!(target_arch = "x86_64") => {
-                "this processor has not all of AVX-512 F, BW, DQ, VL, VBMI and VPOPCNTDQ"
+                "this processor has not all of AVX-512 F, BW, DQ, VL, VBMI, IFMA and VPOPCNTDQ"
             }
             Self::Avx2 | Self::Avx512 => "not an x86-64 processor",
             Self::Neon => "not a little-endian aarch64 processor",

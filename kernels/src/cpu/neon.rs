@@ -81,11 +81,6 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn max(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
-        op!(vmaxq_u32(a, b))
-    }
-
-    #[inline(always)]
     fn mul_low(self, a: uint32x4_t, b: uint32x4_t) -> uint32x4_t {
         op!(vmulq_u32(a, b))
     }

@@ -81,11 +81,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn max(self, a: Words, b: Words) -> Words {
-        each(a, b, u32::max)
-    }
-
-    #[inline(always)]
     fn mul_low(self, a: Words, b: Words) -> Words {
         each(a, b, u32::wrapping_mul)
     }

@@ -4,6 +4,8 @@
 //! `#[inline(always)]`, so a body becomes one function compiled for the instructions its shell enables. A closure cannot be
 //! marked so: one that calls a method of [`Simd`] may stay a function of its own, many times slower. Bodies use loops.
 
+use crate::Encoding;
+
 /// A vector of `LANES` u32 words, also seen as `LANES / 2` u64 words.
 ///
 /// Methods that take slices read or write their first `LANES` words (or as stated) and panic on shorter ones.
@@ -25,8 +27,6 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     fn and(self, a: Self::V, b: Self::V) -> Self::V;
     /// Unsigned.
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
-    /// Unsigned. Only for public values: an engine may compare and branch.
-    fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// Low halves of the products.
     fn mul_low(self, a: Self::V, b: Self::V) -> Self::V;
     /// High halves of the unsigned products.
@@ -113,6 +113,12 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
         bits: &PackedEight,
         accumulator: &mut [u32],
     );
+
+    /// Seals polynomials in this engine's own way, with the same bits, if it has one for the encoding: whether it has.
+    #[inline(always)]
+    fn seal(self, _encoding: &Encoding, _pad: &mut [u32], _digits: &[u32], _out: &mut [u8]) -> bool {
+        false
+    }
 
     /// Packs words given as little-endian pairs, one after the other; `out` is exactly their bytes. Spare bits of its last
     /// byte become zero.

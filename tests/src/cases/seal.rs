@@ -30,7 +30,11 @@ pub fn suites(backend: &dyn Backend) {
 }
 
 pub fn hostile_digits(backend: &dyn Backend) {
-    for encoding in rings() {
+    let (primes, largest) = ([1_073_479_681, 1_071_513_601], (1 << 20) - 1);
+    // About as large as some engine's shorter way for small bases takes, and beyond.
+    let bases = [(largest, 2), (largest + 1, 2), (400_000, 3), (16_000, 4)];
+    let bases = bases.map(|(base, digits)| encoding(256, &primes, 57, base, digits));
+    for encoding in rings().into_iter().chain(bases) {
         let len = encoding.ring().n() * encoding.digits_per_coefficient();
         for digit in [0, 1, 1 << 31, u32::MAX] {
             check(backend, &encoding, &vec![digit; len]);

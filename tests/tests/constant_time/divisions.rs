@@ -18,6 +18,8 @@ const PUBLIC: &[(&str, &str, &str)] = &[
     ("kernels/src/cpu/decrypt.rs", "base_reciprocal: ", "the base"),
     ("kernels/src/cpu/decrypt.rs", "(q / delta)", "q and Delta"),
     ("kernels/src/cpu/decrypt.rs", "u128::from(q)", "q and Delta"),
+    ("kernels/src/cpu/avx512/fused.rs", "modulus.mul(", "the encoding's factors, once per job"),
+    ("kernels/src/cpu/avx512/fused.rs", "<< 26) / p", "the encoding's factors by the prime, once per job"),
     ("kernels/src/cpu/seal.rs", "modulus.mul(", "the encoding's factors, once per job"),
     ("kernels/src/cpu/seal.rs", "(1u64 << 32) % u64::from(p)", "the prime"),
     ("kernels/src/cpu/seal.rs", "digits.len().div_ceil(rho)", "a length"),

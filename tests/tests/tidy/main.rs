@@ -65,6 +65,7 @@ const UNSAFE_FILES: &[&str] = &[
     "cuda/src/launch.rs",
     "kernels/src/cpu/avx2.rs",
     "kernels/src/cpu/avx512.rs",
+    "kernels/src/cpu/avx512/fused.rs",
     "kernels/src/cpu/avx512/rounds.rs",
     "kernels/src/cpu/memory.rs",
     "kernels/src/cpu/neon.rs",
