@@ -158,7 +158,7 @@ impl fmt::Debug for Pads {
 /// Digits encrypted at a time: so many that the key's transform does not count, and every thread has its share.
 pub(crate) const ENCRYPTED_DIGITS: usize = 3 << 17;
 /// Digits sealed at a time: so few that they are still in the cache.
-const SEALED_DIGITS: usize = 3 << 13;
+const SEALED_DIGITS: usize = 3 << 15;
 
 impl<P: Suite> Agreement<P> {
     /// Encrypts a message. The key's and the update's use are marked in `log` before anything is sealed. The upload takes
