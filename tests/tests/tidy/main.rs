@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tensorguard-lwe", &["tensorguard-ntt", "tensorguard-kernels"]),
     ("tensorguard-folding", &["tensorguard-ntt", "tensorguard-kernels", "tensorguard-lwe"]),
     ("tensorguard-trust", &["tensorguard-ntt", "tensorguard-kernels", "tensorguard-lwe"]),
+    ("tensorguard-workload", &[]),
     ("tensorguard", &[ANY]),
     ("tensorguard-tests", &[ANY]),
 ];
@@ -30,6 +31,10 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("tensorguard-ntt", &[]),
     ("tensorguard-kernels", &["rayon", "zeroize"]),
     ("tensorguard-trust", &["ed25519-dalek", "minicbor", "ml-dsa", "rand_core", "sha2", "zeroize"]),
+    (
+        "tensorguard-workload",
+        &["candle-core", "candle-nn", "libm", "rand", "safetensors", "serde", "serde_json", "sha2"],
+    ),
 ];
 
 /// Names that say nothing about what is there.
