@@ -133,7 +133,8 @@ pub fn adapter_to_safetensors(config: &Config, adapter: &[f32]) -> Result<Vec<u8
     let half = config.width * config.rank;
     let parts: Vec<_> = adapter.chunks(half).map(little_endian).collect();
     let views = parts.iter().enumerate().map(|(index, data)| {
-        let shape = if index % 2 == 0 { vec![config.width, config.rank] } else { vec![config.rank, config.width] };
+        let shape =
+            if index.is_multiple_of(2) { vec![config.width, config.rank] } else { vec![config.rank, config.width] };
         Ok((adapter_name(index), TensorView::new(Dtype::F32, shape, data)?))
     });
     Ok(safetensors::serialize(views.collect::<Result<Vec<_>, Fault>>()?, None)?)
@@ -158,7 +159,7 @@ pub fn adapter_from_safetensors(config: &Config, bytes: &[u8]) -> Result<Vec<f32
 }
 
 fn adapter_name(index: usize) -> String {
-    format!("adapter.{}.{}", index / 2, if index % 2 == 0 { "a" } else { "b" })
+    format!("adapter.{}.{}", index / 2, if index.is_multiple_of(2) { "a" } else { "b" })
 }
 
 pub(crate) fn little_endian(values: &[f32]) -> Vec<u8> {
@@ -214,7 +215,7 @@ impl Actor {
 /// An adapter as tensors: `A`, `B` of the first square layer, then of the second.
 fn split(config: &Config, adapter: &[f32]) -> Result<Vec<Tensor>, Fault> {
     let (width, rank) = (config.width, config.rank);
-    let shape = |index: usize| if index % 2 == 0 { (width, rank) } else { (rank, width) };
+    let shape = |index: usize| if index.is_multiple_of(2) { (width, rank) } else { (rank, width) };
     let tensors = adapter.chunks(width * rank).enumerate();
     tensors.map(|(index, part)| Ok(Tensor::from_slice(part, shape(index), &Device::Cpu)?)).collect()
 }
