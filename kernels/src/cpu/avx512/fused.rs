@@ -269,7 +269,7 @@ impl Term {
         let (factor, p) = (u64::from(factor), u64::from(p));
         // floor(factor * 2^52 / p), 26 bits at a time: factor and remainder are below 2^30.
         let (upper, rest) = ((factor << 26) / p, (factor << 26) % p);
-        let quotient = upper << 26 | (rest << 26) / p;
+        let quotient = (upper << 26) + (rest << 26) / p;
         Self { factor: splat(simd, factor << SCALE), quotient: splat(simd, quotient) }
     }
 
