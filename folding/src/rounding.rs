@@ -109,13 +109,16 @@ const APART: usize = STRETCH / 2;
 impl Short {
     /// `None` where the integers of fp32 are too few, or the scale is no ordinary float.
     fn new(grid: Grid) -> Option<Self> {
-        // 2^bits * 2^15 <= 2^23.
         let mask = 2 * grid.zero + 1;
-        // At most half of 2^-24 of it off, and the product as much: at an end, where it is below 2^22, a quarter each,
+        // 2^bits * 2^15 <= 2^23.
+        if mask >= 1 << (23 - FRACTION) {
+            return None;
+        }
+        // At most a part in 2^24 of it off, and the product as much: at an end, where it is below 2^22, a quarter each,
         // which the sum with the offset rounds away.
         let scale = (grid.scale() * f64::from(1u32 << FRACTION)) as f32;
         let offset = ((1 << 23) + (grid.zero << FRACTION)) as f32;
-        (mask < 1 << (23 - FRACTION) && scale.is_normal()).then_some(Self { scale, offset, mask })
+        scale.is_normal().then_some(Self { scale, offset, mask })
     }
 
     /// In `[0, mask]`, whatever x is. `random` is below 2^15.
@@ -205,7 +208,9 @@ mod tests {
                 assert!((average(short, x) - exact).abs() < 1.0 / 32768.0, "{bits} bits, {x} of {clip}");
             }
         }
-        assert!(Short::new(Grid::new(9, 1.0)).is_none() && Short::new(Grid::new(8, 1e-37)).is_none());
+        let too_fine =
+            [(9, 1.0), (24, 1.0), (8, 1e-37)].map(|(bits, clip)| Short::new(Grid::new(bits, clip)).is_none());
+        assert_eq!(too_fine, [true; 3]);
     }
 
     #[test]
