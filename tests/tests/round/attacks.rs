@@ -265,6 +265,25 @@ fn a_good_verdict_is_about_the_bytes_it_was_given_for() {
     fleet.open(&round, &two, &honest[..2]).unwrap();
 }
 
+#[test]
+fn robots_that_come_later_open_with_those_judged_before_on_any_number_of_threads() {
+    let mut fleet = Fleet::new();
+    let round = Round::new(&fleet.terms(20, 5)).unwrap();
+    let (mut uploads, _) = fleet.uploads(&round, 5);
+    let mut early = verified(&uploads[..3]);
+    let mut bytes = early[1].manifest().to_bytes();
+    *bytes.last_mut().unwrap() ^= 0x80;
+    early[1] = signed(round.agreement(), &bytes);
+    let sum = fleet.sum(&round, &uploads[..3]);
+    assert_eq!(fleet.open(&round, &sum, &early), Err(Refusal::Canary(vec![robot(1)])));
+    uploads.remove(1);
+    let (sum, manifests) = (fleet.sum(&round, &uploads), verified(&uploads));
+    let question = Question::new(Keys::Holder(&fleet.holder)).under(Policy::lowered_to(2));
+    let open = |threads| round.open(&question, &sum, &manifests, &mut fleet.answers.clone(), &Cpu::best(threads));
+    let mean = open(1).unwrap();
+    assert!([2, 3, 9].into_iter().all(|threads| open(threads).as_ref() == Ok(&mean)));
+}
+
 // ---- Keys --------------------------------------------------------------------------------------------------------
 
 #[test]
