@@ -8,10 +8,11 @@ const MISSED: Outcome = Outcome { success: false, violations: 0 };
 /// The old policy succeeds in half of all episodes, the new one in nine of ten.
 fn robot(number: u32, origin: Distribution) -> EvaluatedRobot {
     let episode = |seed: u64| {
-        let (old, new) = (if seed % 2 == 0 { DONE } else { MISSED }, if seed % 10 > 0 { DONE } else { MISSED });
+        let (old, new) =
+            (if seed.is_multiple_of(2) { DONE } else { MISSED }, if !seed.is_multiple_of(10) { DONE } else { MISSED });
         PairedEpisode { seed, old, new }
     };
-    let group = if number % 2 == 0 { "short" } else { "long" };
+    let group = if number.is_multiple_of(2) { "short" } else { "long" };
     EvaluatedRobot {
         name: format!("{origin:?} {number}"),
         group: group.into(),
@@ -95,7 +96,7 @@ fn an_improvement_on_a_few_robots_only_is_refused() {
     // A third of the robots much better: the mean is 0.13, but the next robots may be of the other two thirds.
     let evaluation = changed(|robot| {
         let number: u32 = robot.name.rsplit(' ').next().unwrap().parse().unwrap();
-        if robot.origin == Distribution::Within && number % 3 > 0 {
+        if robot.origin == Distribution::Within && !number.is_multiple_of(3) {
             even(robot);
         }
     });
