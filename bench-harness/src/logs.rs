@@ -1,11 +1,11 @@
 //! What must outlive a process, in files: which keys have sealed ([`SealFolder`], a robot's) and which attempts were answered
-//! ([`AnswerFile`], a key holder's).
+//! ([`AnswerFile`], a key holder's), and what was decided about candidates ([`DecisionFile`]).
 //!
-//! Both are made once with `create` and then opened: a log that is missing is an error, never an empty log. Both sync before
+//! All are made once with `create` and then opened: a log that is missing is an error, never an empty log. All sync before
 //! they answer, and whatever they cannot vouch for counts as used: a robot that loses power seals at most once, a key holder
 //! that is killed answers at most once.
 //!
-//! **Never restore either from a backup**: an older copy has forgotten what happened since. An older answer log is noticed
+//! **Never restore the first two from a backup**: an older copy has forgotten what happened since. An older answer log is noticed
 //! if its [`Head`](lwe::Head) is kept outside its store, from [`AnswerFile::head`], and given to [`lwe::answer`]. An older seal
 //! folder is not noticed: after a restore, delete the robot's keys, pads and unsent uploads, and let it join anew.
 //!
@@ -40,12 +40,17 @@
 //! ```
 
 mod answer;
+mod append;
+mod decision;
+mod frame;
 mod record;
 #[cfg(test)]
 mod scratch;
 mod seal;
 
-pub use answer::{AnswerFile, Recovery};
+pub use answer::AnswerFile;
+pub use append::Recovery;
+pub use decision::DecisionFile;
 pub use seal::SealFolder;
 
 use lwe::LogError;

@@ -91,7 +91,7 @@ fn killed_before_the_answer_is_logged_it_answers_once_later() {
     for stop in [format!("before {VERDICTS}"), format!("after {VERDICTS}"), format!("before {ANSWERED}")] {
         let runs = holder_after(&scratch, &stop);
         answers_after(&runs, &stop);
-        assert_eq!(count(&runs, "the answer log is whole"), 2, "{stop}: {runs:?}");
+        assert_eq!(count(&runs, "the log is whole"), 2, "{stop}: {runs:?}");
     }
 }
 
@@ -106,8 +106,8 @@ fn killed_while_entries_are_written_it_removes_a_torn_one_and_answers_once_later
         let runs = holder_after(&scratch, &stop);
         answers_after(&runs, &stop);
         let found = match torn {
-            0 => "the answer log is whole".to_owned(),
-            torn => format!("cut short by a crash, before its answer was given: its {torn} bytes"),
+            0 => "the log is whole".to_owned(),
+            torn => format!("cut short by a crash, before anybody acted on it: its {torn} bytes"),
         };
         assert!(runs[1][0].contains(&found), "{stop}: {runs:?}");
     }

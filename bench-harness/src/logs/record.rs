@@ -1,14 +1,8 @@
-//! An entry of the answer log as bytes: length, a check of the length, the entry, and the chained hash after it.
-//!
-//! The hash is [`Head`]'s. It covers every field of the entry and all entries before, so it is the record's checksum too. The
-//! length has a check of its own: without it a damaged length would look like a record that was cut short.
+//! An entry of the answer log as bytes: a [frame](super::frame) whose hash is [`Head`]'s. It covers every field of the entry and all
+//! entries before, so it is the record's checksum too.
 
+use super::frame::{self, Frame};
 use lwe::{Attempt, Entry, Head};
-use sha2::{Digest, Sha256};
-
-/// Bytes of the length and its check.
-pub(super) const LENGTH_LEN: usize = 8;
-const HASH_LEN: usize = 32;
 
 const ANSWERED: u8 = b'A';
 const CLOSED: u8 = b'C';
@@ -17,9 +11,7 @@ const DRAWN: u8 = b'D';
 
 /// The record of `entry` after `before`; `None` past 4 GiB.
 pub(super) fn to_bytes(entry: &Entry, before: &Head) -> Option<Vec<u8>> {
-    let payload = payload(entry);
-    let length = u32::try_from(payload.len()).ok()?;
-    Some([&length.to_le_bytes()[..], &check(length, before), &payload, &before.after(entry).hash].concat())
+    frame::to_bytes(&payload(entry), &before.hash, &before.after(entry).hash)
 }
 
 /// What is at the front of some bytes.
@@ -37,32 +29,16 @@ pub(super) enum Front {
 
 /// Looks at the front of `bytes`, which end where the file does.
 pub(super) fn front(bytes: &[u8], before: &Head) -> Front {
-    let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
-        return if bytes.is_empty() { Front::End } else { Front::Torn };
-    };
-    let length = u32::from_le_bytes(*length);
-    let expected = check(length, before);
-    let Some((found, rest)) = rest.split_first_chunk::<4>() else {
-        return if expected.starts_with(rest) { Front::Torn } else { Front::Damaged };
-    };
-    if *found != expected {
-        return Front::Damaged;
-    }
-    let length = length as usize;
-    let Some((payload, hash)) = rest.split_at_checked(length).filter(|(_, hash)| hash.len() >= HASH_LEN) else {
-        return Front::Torn;
+    let (payload, hash, length) = match frame::front(bytes, &before.hash) {
+        Frame::End => return Front::End,
+        Frame::Torn => return Front::Torn,
+        Frame::Damaged => return Front::Damaged,
+        Frame::Whole { payload, hash, length } => (payload, hash, length),
     };
     match entry(payload) {
-        Some(entry) if before.after(&entry).hash == hash[..HASH_LEN] => {
-            Front::Record(entry, LENGTH_LEN + length + HASH_LEN)
-        }
+        Some(entry) if before.after(&entry).hash == hash => Front::Record(entry, length),
         _ => Front::Damaged,
     }
-}
-
-fn check(length: u32, before: &Head) -> [u8; 4] {
-    let digest = Sha256::digest([&b"TensorGuard record"[..], &before.hash, &length.to_le_bytes()].concat());
-    core::array::from_fn(|index| digest[index])
 }
 
 fn payload(entry: &Entry) -> Vec<u8> {

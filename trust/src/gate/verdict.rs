@@ -172,3 +172,32 @@ impl fmt::Display for Verdict {
         self.findings.iter().try_for_each(|finding| writeln!(f, "  {finding}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_that_left_out_a_rule_is_no_pass() {
+        let holds = |rule| Finding { rule, subject: "x".into(), figure: 1.0, limit: Limit::AtLeast(1.0) };
+        let verdict = |rules: &[Rule]| {
+            let findings = rules.iter().copied().map(holds).collect();
+            Verdict { candidate: [0; 32], thresholds: [0; 32], evaluation: [0; 32], findings }
+        };
+        assert!(verdict(&Rule::ALL).passed());
+        for left_out in 0..Rule::ALL.len() {
+            let mut rules = Rule::ALL.to_vec();
+            rules.remove(left_out);
+            assert!(!verdict(&rules).passed(), "{:?}", Rule::ALL[left_out]);
+        }
+    }
+
+    #[test]
+    fn a_limit_is_on_the_side_it_says_and_no_number_keeps_none() {
+        let held = |limit: Limit| [0.9, 1.0, 1.1, f64::NAN].map(|figure| limit.holds(figure));
+        assert_eq!(held(Limit::AtLeast(1.0)), [false, true, true, false]);
+        assert_eq!(held(Limit::Above(1.0)), [false, false, true, false]);
+        assert_eq!(held(Limit::AtMost(1.0)), [true, true, false, false]);
+        assert_eq!(held(Limit::Below(1.0)), [true, false, false, false]);
+    }
+}
