@@ -1,11 +1,16 @@
 //! One file per command: its options, its help with examples, and `run`, which calls the library. A new command is a file
 //! here, a line in this list, and in `main.rs` a variant of `Command` with its line in `run`.
 
+pub(crate) mod authority;
 pub(crate) mod calibrate;
 pub(crate) mod compare_peers;
+pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod gpu;
 pub(crate) mod kat;
+pub(crate) mod keyholder;
 pub(crate) mod options;
+pub(crate) mod robot;
+pub(crate) mod server;
 pub(crate) mod sum_uploads;
 pub(crate) mod table;

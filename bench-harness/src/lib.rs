@@ -15,6 +15,7 @@ pub mod device;
 pub mod doctor;
 pub mod end_to_end;
 pub mod failure;
+pub mod fleet;
 pub mod gpu;
 pub mod kat;
 pub mod logs;

@@ -4,7 +4,9 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
-use commands::{calibrate, compare_peers, doctor, gpu, kat, sum_uploads, table};
+use commands::{
+    authority, calibrate, compare_peers, demo, doctor, gpu, kat, keyholder, robot, server, sum_uploads, table,
+};
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
 
@@ -29,6 +31,7 @@ Examples:
   tensorguard calibrate                         from which sizes on the GPU is faster
   tensorguard compare-peers --filter ntt        ours against others, interleaved in one run
   tensorguard kat --in q.json --out a.json      known answers for given seeds
+  tensorguard demo                              a whole fleet on this machine, shown at work
 
 Exit codes: 0 done, 1 something outside failed, 2 usage, 3 slower than the base, 4 nothing selected, 5 no answer: too noisy,
 or the check could not prove itself, 6 not comparable, 7 figures of the wrong provenance, 8 wrong result, 130 interrupted.";
@@ -41,6 +44,11 @@ enum Command {
     ComparePeers(compare_peers::ComparePeers),
     SumUploads(sum_uploads::SumUploads),
     Kat(kat::Kat),
+    Demo(demo::Demo),
+    Authority(authority::Authority),
+    Server(server::Server),
+    Robot(robot::Robot),
+    Keyholder(keyholder::Keyholder),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +70,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::ComparePeers(compare_peers)) => compare_peers.run(),
         Some(Command::SumUploads(sum_uploads)) => sum_uploads.run(),
         Some(Command::Kat(kat)) => kat.run(),
+        Some(Command::Demo(demo)) => demo.run(),
+        Some(Command::Authority(authority)) => authority.run(),
+        Some(Command::Server(server)) => server.run(),
+        Some(Command::Robot(robot)) => robot.run(),
+        Some(Command::Keyholder(keyholder)) => keyholder.run(),
     }
 }
 

@@ -103,12 +103,26 @@ impl Envelope {
     }
 }
 
+/// Bytes of the seed of a key holder's key: X25519's, then ML-KEM-768's.
+pub const HOLDER_SEED_LEN: usize = 32 + KEY_GENERATION_SEED_SIZE;
+
 impl HolderKey {
+    /// The key of this seed: uniformly random bytes, kept where nobody else can read them.
+    #[must_use]
+    pub fn from_seed(seed: &Secret<[u8; HOLDER_SEED_LEN]>) -> Self {
+        let (x25519, ml_kem) = seed.expose().split_first_chunk::<32>().expect("a seed is longer than 32 bytes");
+        let ml_kem = Secret::new(ml_kem.try_into().expect("the rest is as long as ML-KEM's seed"));
+        Self::of(StaticSecret::from(*x25519), &ml_kem)
+    }
+
     /// A new key.
     #[must_use]
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let x25519 = StaticSecret::random_from_rng(rng);
-        let seed = Secret::new(drawn::<KEY_GENERATION_SEED_SIZE>(rng));
+        Self::of(x25519, &Secret::new(drawn::<KEY_GENERATION_SEED_SIZE>(rng)))
+    }
+
+    fn of(x25519: StaticSecret, seed: &Secret<[u8; KEY_GENERATION_SEED_SIZE]>) -> Self {
         let (ml_kem, public) = mlkem768::generate_key_pair(*seed.expose()).into_parts();
         let public = HolderPublic { x25519: PublicKey::from(&x25519), ml_kem: public.into() };
         Self { x25519, ml_kem: Secret::new(MlKemSecret(ml_kem)), public }
@@ -362,6 +376,18 @@ mod tests {
             assert_eq!(opened(&forged)[..], theirs.decapsulate(&forged.into())[..]);
             assert_ne!(opened(&forged)[..], secret[..]);
         }
+    }
+
+    #[test]
+    fn a_seed_gives_one_key_and_every_byte_of_it_counts() {
+        let key = |changed: Option<usize>| {
+            let mut seed: [u8; HOLDER_SEED_LEN] = core::array::from_fn(|index| index as u8);
+            changed.into_iter().for_each(|at| seed[at] ^= 0x40);
+            HolderKey::from_seed(&Secret::new(seed)).public().fingerprint()
+        };
+        assert_eq!(key(None), key(None));
+        // The last 32 bytes are what ML-KEM answers a false ciphertext from: they are in no public key.
+        (0..64).step_by(7).for_each(|at| assert_ne!(key(Some(at)), key(None), "byte {at}"));
     }
 
     fn hex(seed: &Secret<[u8; 32]>) -> String {

@@ -55,11 +55,14 @@ pub use buckets::{BucketError, draw_buckets, most_buckets};
 pub use context::{Context, ContextFields, VERSION, model_hash};
 pub use dense::{DenseAgreement, DenseLayout, DenseTerms};
 pub use keys::{
-    ENVELOPE_LEN, Envelope, FleetSharedKey, HOLDER_PUBLIC_LEN, HolderKey, HolderPublic, KeyError, MessageKey, RobotId,
+    ENVELOPE_LEN, Envelope, FleetSharedKey, HOLDER_PUBLIC_LEN, HOLDER_SEED_LEN, HolderKey, HolderPublic, KeyError,
+    MessageKey, RobotId,
 };
 pub use ledger::{Budget, Layout, Ledger, Overflow, Weights, smallest};
 pub use logs::{AnswerLog, Created, Entry, ForgetfulLog, Head, LogError, SealLog};
-pub use manifest::{CHUNK_LEN, Manifest, NotVerified, VerifiedManifest, Verifier, merkle_root};
+pub use manifest::{
+    CHUNK_LEN, Manifest, NotVerified, VerifiedManifest, Verifier, merkle_leaf, merkle_root, root_of_leaves,
+};
 pub use message::{Pads, SealError, UpdateId, Upload, Values};
 pub use noise::Suspicion;
 pub use params::{DenseParams, Estimate, INSECURE, LEAST_SECURITY, Params, ParamsError};

@@ -74,6 +74,13 @@ impl Manifest {
         hash_fields("message id", &[self.context.bytes(), &self.robot.0, envelope])
     }
 
+    /// The bytes of the upload that come before canary and body: with those it is the upload again.
+    #[must_use]
+    pub fn upload_head(&self) -> Vec<u8> {
+        let envelope = self.envelope.as_ref().map_or(&[][..], |envelope| envelope.bytes());
+        [&wire::header(Kind::Upload, &self.context)[..], envelope].concat()
+    }
+
     /// The bytes that are signed and sent.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -117,21 +124,33 @@ impl Manifest {
 /// an odd one out moves up as it is.
 #[must_use]
 pub fn merkle_root(bytes: &[u8]) -> [u8; 32] {
-    let hash = |tag: u8, parts: &[&[u8]]| -> [u8; 32] {
-        let mut state = Sha256::new_with_prefix([tag]);
-        parts.iter().for_each(|part| state.update(part));
-        state.finalize().into()
-    };
-    let mut level: Vec<[u8; 32]> = bytes.chunks(CHUNK_LEN).map(|chunk| hash(0, &[chunk])).collect();
+    root_of_leaves(bytes.chunks(CHUNK_LEN).map(merkle_leaf).collect())
+}
+
+/// The leaf of one chunk: who knows a tree's leaves can check each chunk as it arrives.
+#[must_use]
+pub fn merkle_leaf(chunk: &[u8]) -> [u8; 32] {
+    tagged(0, &[chunk])
+}
+
+/// The root over these leaves.
+#[must_use]
+pub fn root_of_leaves(mut level: Vec<[u8; 32]>) -> [u8; 32] {
     while level.len() > 1 {
         let pair = |pair: &[[u8; 32]]| match pair {
-            [left, right] => hash(1, &[left, right]),
+            [left, right] => tagged(1, &[left, right]),
             [odd, ..] => *odd,
             [] => unreachable!("chunks are never empty"),
         };
         level = level.chunks(2).map(pair).collect();
     }
-    level.first().copied().unwrap_or_else(|| hash(0, &[]))
+    level.first().copied().unwrap_or_else(|| merkle_leaf(&[]))
+}
+
+fn tagged(tag: u8, parts: &[&[u8]]) -> [u8; 32] {
+    let mut state = Sha256::new_with_prefix([tag]);
+    parts.iter().for_each(|part| state.update(part));
+    state.finalize().into()
 }
 
 /// Why a manifest's signature was not accepted.

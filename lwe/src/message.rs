@@ -106,18 +106,20 @@ impl Upload {
     /// What the robot signs about it.
     #[must_use]
     pub fn manifest(&self) -> Manifest {
-        let start = self.bytes.len() - self.body_and_canary().len();
+        let start = self.bytes.len() - self.canary_and_body().len();
         Manifest::new(
             self.context,
             self.robot,
             self.update,
             self.envelope,
             self.bytes[start..start + self.canary_len].to_vec(),
-            self.body_and_canary(),
+            self.canary_and_body(),
         )
     }
 
-    fn body_and_canary(&self) -> &[u8] {
+    /// Canary and body: what lies under the manifest's root.
+    #[must_use]
+    pub fn canary_and_body(&self) -> &[u8] {
         let envelope = self.envelope.as_ref().map_or(0, |envelope| envelope.bytes().len());
         &self.bytes[wire::HEADER_LEN + envelope..]
     }

@@ -3,8 +3,8 @@
 use crate::source::{code, functions, is_word, line_of, without_tests, words};
 use crate::tree::root;
 use crate::{
-    ANY, COUNTER, Complaints, EMPTY_NAMES, FILE_LINES, FUNCTION_LINES, LAYERS, LIBRARY_ROOMS, LONG, NOT_IN_LIBRARIES,
-    OUTSIDE, UNSAFE_FILES,
+    ANY, COUNTER, Complaints, EMPTY_NAMES, FILE_LINES, FUNCTION_LINES, KEYLESS_ROOMS, KEYS, LAYERS, LIBRARY_ROOMS,
+    LONG, NOT_IN_LIBRARIES, OUTSIDE, UNSAFE_FILES,
 };
 use std::collections::BTreeSet;
 
@@ -79,6 +79,11 @@ pub(crate) fn unsafe_promise(path: &str, text: &str) -> Complaints {
 pub(crate) fn library_words(path: &str, text: &str) -> Complaints {
     let in_library = LIBRARY_ROOMS.iter().any(|room| path.starts_with(room));
     if in_library { words(path, &without_tests(&code(text)), NOT_IN_LIBRARIES) } else { Vec::new() }
+}
+
+pub(crate) fn key_words(path: &str, text: &str) -> Complaints {
+    let keyless = KEYLESS_ROOMS.iter().any(|room| path.starts_with(room));
+    if keyless { words(path, &without_tests(&code(text)), KEYS) } else { Vec::new() }
 }
 
 /// Divisions outside comments, whatever they divide.

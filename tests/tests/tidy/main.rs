@@ -21,6 +21,27 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tensorguard-folding", &["tensorguard-ntt", "tensorguard-kernels", "tensorguard-lwe"]),
     ("tensorguard-trust", &["tensorguard-ntt", "tensorguard-kernels", "tensorguard-lwe"]),
     ("tensorguard-workload", &[]),
+    ("tensorguard-protocol", &["tensorguard-kernels", "tensorguard-folding"]),
+    ("tensorguard-link", &["tensorguard-protocol"]),
+    (
+        "tensorguard-fleet-server",
+        &["tensorguard-kernels", "tensorguard-folding", "tensorguard-protocol", "tensorguard-link"],
+    ),
+    (
+        "tensorguard-fleet-client",
+        &[
+            "tensorguard-kernels",
+            "tensorguard-folding",
+            "tensorguard-trust",
+            "tensorguard-protocol",
+            "tensorguard-link",
+        ],
+    ),
+    (
+        "tensorguard-fleet-keyholder",
+        &["tensorguard-kernels", "tensorguard-folding", "tensorguard-protocol", "tensorguard-link"],
+    ),
+    ("tensorguard-fleet-tests", &[ANY]),
     ("tensorguard", &[ANY]),
     ("tensorguard-tests", &[ANY]),
 ];
@@ -49,6 +70,7 @@ const TOP_LEVEL: &[&str] = &[
     "bench-harness",
     "cuda",
     "docs",
+    "fleet",
     "folding",
     "kernels",
     "lwe",
@@ -97,7 +119,7 @@ const NOT_KERNELS: &[(&str, &str)] = &[
 
 /// Clocks, files, the environment and the terminal belong to a binary.
 const LIBRARY_ROOMS: &[&str] =
-    &["ntt/src", "kernels/src", "lwe/src", "folding/src", "trust/src", "shaders/src", "cuda/src"];
+    &["ntt/src", "kernels/src", "lwe/src", "folding/src", "trust/src", "shaders/src", "cuda/src", "fleet/protocol/src"];
 const NOT_IN_LIBRARIES: &[&str] = &[
     "println!",
     "eprintln!",
@@ -113,6 +135,10 @@ const NOT_IN_LIBRARIES: &[&str] = &[
     "Instant",
     "SystemTime",
 ];
+
+/// Rooms in which no key of an update can be: what they may not even name, nor import without naming it.
+const KEYLESS_ROOMS: &[&str] = &["fleet/server/src", "fleet/protocol/src", "fleet/link/src"];
+const KEYS: &[&str] = &["HolderKey", "MessageKey", "FleetSharedKey", "Secret", "Pads", "Keys", "lwe::*", "folding::*"];
 
 const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 70;
@@ -192,6 +218,12 @@ fn the_neon_shell_divides_nothing() {
 fn libraries_have_no_clock_terminal_or_files() {
     let complaints = over(&rust_files(), library_words);
     report("Take the value as a parameter, or move the line to a binary (bench-harness).", &complaints);
+}
+
+#[test]
+fn the_server_cannot_name_a_key() {
+    let complaints = over(&rust_files(), key_words);
+    report("Move the line to the key holder or the robot: the server works on sealed uploads only.", &complaints);
 }
 
 #[test]
@@ -306,6 +338,9 @@ fn every_check_can_fail() {
     assert_eq!(divisions("a.rs", "// 1 / 2\nfn f(x: u32) -> u32 { x / 3 % 2 }").len(), 2);
     assert!(!library_words("kernels/src/lib.rs", "fn f() { println!(\"x\"); }").is_empty());
     assert!(library_words("kernels/src/lib.rs", "#[cfg(test)]\nmod tests { fn f() { println!(\"x\"); } }").is_empty());
+    assert!(!key_words("fleet/server/src/desk.rs", "use lwe::HolderKey;").is_empty());
+    assert!(!key_words("fleet/server/src/desk.rs", "use lwe::*;").is_empty());
+    assert!(key_words("fleet/keyholder/src/open.rs", "use lwe::HolderKey;").is_empty());
     assert!(!float_words("ntt/src/plan.rs", "fn f(x: f64) {}").is_empty());
     assert!(!float_words("kernels/src/reference.rs", "fn f() { g(0.5); }").is_empty());
     assert!(float_words("ntt/src/plan.rs", "fn f() { for i in 0..2 { g(pair.0.1); } }").is_empty());

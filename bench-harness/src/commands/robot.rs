@@ -1,0 +1,44 @@
+//! `tensorguard robot`.
+
+use clap::Args;
+use std::path::PathBuf;
+use tensorguard::backends;
+use tensorguard::failure::Failure;
+use tensorguard::fleet::charter::Charter;
+use tensorguard::fleet::files::FileLearner;
+use tensorguard::fleet::{folders, robot};
+
+const EXAMPLES: &str = "\
+Examples:
+  tensorguard robot --folder robot-1 --server 10.0.0.5:7600 --update update.safetensors
+  tensorguard robot --folder robot-1 --server 10.0.0.5:7600 --update update.f32
+
+Training is another program's work: it writes the update (F32 tensors, or plain little-endian fp32) before each round, whole,
+by renaming it into place. What the fleet rolls out is found in the folder `policies`, as adapter.safetensors. An update goes
+into one round only: until the file has changed, this robot sits the next round out.";
+
+/// A robot: encrypts its update, uploads it, and applies what the fleet rolls out.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Robot {
+    /// The robot's folder.
+    #[arg(long)]
+    folder: PathBuf,
+    /// The server: host and port.
+    #[arg(long)]
+    server: String,
+    /// Its update: a .safetensors file, or plain fp32.
+    #[arg(long)]
+    update: PathBuf,
+}
+
+impl Robot {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let charter = Charter::read(&self.folder)?;
+        let publisher = folders::publisher(&self.folder)?;
+        let base = charter.terms(charter.least, charter.least).model;
+        let policies = self.folder.join("policies");
+        let mut learner = FileLearner::new(&self.update, &policies, publisher, &charter.fleet, base)?;
+        robot::work(&self.folder, &self.server, &mut learner, backends::chosen(None, 1)?.as_ref())
+    }
+}

@@ -1,0 +1,136 @@
+//! One server under load: `cargo test --release -p tensorguard --test load -- --ignored --nocapture`, or `scripts/full-check load`.
+
+use fleet_client::link::{Credentials, Link, Timeouts};
+use fleet_client::protocol::{Reply, Request, Terms, Work};
+use fleet_client::{Keep, Prepared, prepare};
+use folding::lwe::{ForgetfulLog, UpdateId};
+use kernels::cpu::Cpu;
+use rand::SeedableRng;
+use rand::rngs::ChaCha20Rng;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tensorguard::fleet::charter::Charter;
+use tensorguard::fleet::folders;
+use tensorguard::rounds::update;
+
+const ROBOTS: usize = 100;
+/// Ten megabytes of fp32.
+const VALUES: u64 = 2_500_000;
+/// Megabytes above the server as it stands before the first upload: docs/FLEET.md.
+const STATED_MB: u64 = 150;
+
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Server {
+    /// A line of /proc/<pid>/status, in kilobytes.
+    fn status_kb(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("Linux");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel tells");
+        line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).expect("a number")
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
+}
+
+/// Enrols, and waits for the round.
+async fn enter(link: &mut Link, running: fleet_client::protocol::Id) -> Terms {
+    assert_eq!(link.ask(&Request::Enrol, Duration::ZERO).await, Ok(Reply::Noted));
+    loop {
+        if let Ok(Reply::Work(Work::Update(terms))) = link.ask(&Request::Next { running }, Duration::from_secs(5)).await
+        {
+            return terms;
+        }
+    }
+}
+
+fn robot(folder: &Path, address: &str, charter: &Charter, number: usize) -> (usize, Duration) {
+    let credentials = Credentials::read(folder).expect("its folder");
+    let mut link = Link::new(address, &credentials, Timeouts::default()).expect("a link");
+    block_on(async {
+        let terms = enter(&mut link, charter.terms(2, 2).model).await;
+        let prepared: Prepared = {
+            let values = update(number as u64, VALUES as usize);
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&number.to_le_bytes());
+            let (identity, holder) = (folders::identity(folder).unwrap(), folders::holder_public(folder).unwrap());
+            let (mut rng, mut log) = (ChaCha20Rng::seed_from_u64(number as u64), ForgetfulLog::default());
+            let (keep, update) = (Keep::new(folder), (UpdateId(id), &values[..]));
+            prepare(&terms, update, &identity, &holder, &mut log, &keep, &mut rng, &Cpu::best(1)).expect("an upload")
+        };
+        let (signed, leaves) = (prepared.kept.signed.clone(), prepared.kept.leaves.clone());
+        let begin = Instant::now();
+        let from = link.ask(&Request::Announce { signed, leaves }, Duration::ZERO).await;
+        assert_eq!(from, Ok(Reply::SendFrom(0)), "robot {number}");
+        let len = prepared.stream.len();
+        assert_eq!(link.upload(0, prepared.stream.into()).await, Ok(Reply::Stored), "robot {number}");
+        (len, begin.elapsed())
+    })
+}
+
+#[test]
+#[ignore = "half a gigabyte of uploads: scripts/full-check load"]
+fn a_hundred_robots_of_ten_megabytes_fit_the_stated_memory() {
+    let root = std::env::temp_dir().join(format!("tensorguard-load-{}", std::process::id()));
+    let charter = Charter {
+        fleet: "load".into(),
+        values: VALUES,
+        bits: 8,
+        clip: 1.0,
+        least: ROBOTS as u64,
+        model: "00".repeat(32),
+        holder: String::new(),
+    };
+    let authority = root.join("authority");
+    let charter = folders::create(&authority, &root.join("holder"), charter).unwrap();
+    folders::add_server(&authority, &root.join("server")).unwrap();
+    let names: Vec<_> = (0..ROBOTS).map(|number| root.join(format!("robot-{number}"))).collect();
+    for folder in &names {
+        folders::add_robot(&authority, folder).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tensorguard"));
+    command.args(["server", "--listen", "127.0.0.1:0", "--robots", "100", "--open-s", "3600", "--folder"]);
+    let mut child = command.arg(root.join("server")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let server = Server(child);
+    let address = lines.next().unwrap().unwrap().replace("listening on ", "");
+    let before = server.status_kb("VmHWM:");
+    let begin = Instant::now();
+    let sent: Vec<(usize, Duration)> = std::thread::scope(|scope| {
+        let (address, charter) = (&address, &charter);
+        let mut robots = Vec::new();
+        for (number, folder) in names.iter().enumerate() {
+            robots.push(scope.spawn(move || robot(folder, address, charter, number)));
+        }
+        robots.into_iter().map(|robot| robot.join().unwrap()).collect()
+    });
+    let elapsed = begin.elapsed();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("closed with 100 uploads")));
+    let peak_mb = (server.status_kb("VmHWM:") - before) / 1000;
+    let bytes: usize = sent.iter().map(|(len, _)| len).sum();
+    let slowest = sent.iter().map(|(_, took)| *took).max().unwrap_or_default();
+    println!("{ROBOTS} robots, {bytes} bytes in all, {:.1} s with their encryption", elapsed.as_secs_f64());
+    println!(
+        "slowest upload {:.1} s; server {} MB before, {peak_mb} MB above it at most",
+        slowest.as_secs_f64(),
+        before / 1000
+    );
+    let cpu = fs::read_to_string(format!("/proc/{}/stat", server.0.id())).unwrap();
+    let ticks: u64 =
+        cpu.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
+    println!("server's CPU time {:.1} s", ticks as f64 / 100.0);
+    drop(server);
+    let _ = fs::remove_dir_all(&root);
+    assert!(peak_mb <= STATED_MB, "{peak_mb} MB, stated are {STATED_MB}");
+}

@@ -1,0 +1,133 @@
+//! From a question to its answer: signatures, canaries, the sum, the mean.
+
+use crate::means::Means;
+use folding::Question;
+use folding::lwe::{
+    AnswerLog, HolderKey, Keys, Manifest, Policy, Refusal, StoredSumError, VerifiedManifest, Verifier, close,
+};
+use kernels::Backend;
+use link::{Link, LinkError};
+use protocol::{Answer, Attempted, Id, Refused, Signed, Terms};
+
+/// The key, and everything that decides for what it is used.
+pub struct Custody<'a> {
+    /// The key.
+    pub key: &'a HolderKey,
+    /// Which fleet it is for.
+    pub fleet: String,
+    /// Who may sign as which robot: this party's own list, never the server's word.
+    pub verifier: &'a dyn Verifier,
+    /// How few robots a mean may have.
+    pub policy: Policy,
+    /// What was answered before.
+    pub log: &'a mut dyn AnswerLog,
+    /// Where means are kept.
+    pub means: Means,
+    /// Who computes.
+    pub backend: &'a dyn Backend,
+}
+
+impl std::fmt::Debug for Custody<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Custody({:?})", self.fleet)
+    }
+}
+
+/// Why there is no answer yet: asked again later.
+pub(crate) enum NotNow {
+    Lost(String),
+    Failed(String),
+}
+
+fn used_up(why: impl std::fmt::Display) -> Answer {
+    Answer::UsedUp(why.to_string().chars().take(300).collect())
+}
+
+impl Custody<'_> {
+    /// Answers a question, or says why not now.
+    pub(crate) async fn open(
+        &mut self,
+        link: &mut Link,
+        terms: &Terms,
+        revision: u32,
+        signed: &[Signed],
+    ) -> Result<Answer, NotNow> {
+        let failed = |what: &dyn std::fmt::Display| NotNow::Failed(what.to_string());
+        if terms.fleet != self.fleet || terms.holder.0 != self.key.public().fingerprint() {
+            return Err(NotNow::Failed(format!(
+                "a question of fleet {:?} for key {}: not this key holder's; ask whoever runs the server",
+                terms.fleet,
+                terms.holder.short()
+            )));
+        }
+        if self.means.get(terms).map_err(|error| failed(&error))?.is_some() {
+            return Ok(Answer::Opened);
+        }
+        let round = terms.round().map_err(|error| failed(&error))?;
+        let (verified, strangers) = self.verify(&round, signed);
+        if !strangers.is_empty() {
+            return Ok(Answer::LeaveOut(strangers));
+        }
+        let len = round.agreement().sum_len() as u64;
+        let bytes = link.sum(revision, len).await.map_err(|error| match error {
+            LinkError::Refused(Refused::OtherRound) => NotNow::Failed("the set has changed".into()),
+            error => NotNow::Lost(error.to_string()),
+        })?;
+        let sum = match round.agreement().read_sum(&bytes, self.backend) {
+            Ok(sum) => sum,
+            Err(StoredSumError::Backend(fault)) => return Err(failed(&fault)),
+            Err(StoredSumError::Malformed(error)) => return Err(failed(&format_args!("the server's sum is {error}"))),
+        };
+        let question = Question::new(Keys::Holder(self.key)).under(self.policy);
+        match round.open(&question, &sum, &verified, self.log, self.backend) {
+            Ok(mean) => {
+                let attempted = Attempted { round: terms.round, attempt: terms.attempt };
+                Ok(self.means.put(attempted, &mean).map_or_else(used_up, |()| Answer::Opened))
+            }
+            Err(refusal) => self.refused(terms, refusal),
+        }
+    }
+
+    /// Manifests whose signatures are good, and the robots of the others.
+    fn verify(&self, round: &folding::Round, signed: &[Signed]) -> (Vec<VerifiedManifest>, Vec<Id>) {
+        let (mut verified, mut strangers) = (Vec::new(), Vec::new());
+        for Signed { manifest, signature } in signed {
+            let Ok(manifest) = Manifest::from_bytes(round.agreement(), manifest) else { continue };
+            let robot = manifest.robot();
+            match VerifiedManifest::check(manifest, signature, self.verifier) {
+                Ok(manifest) => verified.push(manifest),
+                Err(_) => strangers.push(Id::from(robot)),
+            }
+        }
+        (verified, strangers)
+    }
+
+    fn refused(&mut self, terms: &Terms, refusal: Refusal) -> Result<Answer, NotNow> {
+        match refusal {
+            Refusal::Canary(robots) => Ok(Answer::LeaveOut(robots.into_iter().map(Id::from).collect())),
+            Refusal::Key(robot, _) | Refusal::UpdateAnswered(robot) => Ok(Answer::LeaveOut(vec![robot.into()])),
+            Refusal::Answered(_) | Refusal::Mismatch(_) => Ok(used_up(refusal)),
+            Refusal::TooFew { .. } => {
+                self.close(terms)?;
+                Ok(used_up(refusal))
+            }
+            // What else there is, this server can mend or this party must: nothing was used up.
+            refusal => Err(NotNow::Failed(refusal.to_string())),
+        }
+    }
+
+    /// Records that an attempt gets no answer.
+    pub(crate) fn close(&mut self, terms: &Terms) -> Result<Answer, NotNow> {
+        if terms.fleet != self.fleet {
+            return Err(NotNow::Failed(format!(
+                "a question of fleet {:?}, this key holder is of {:?}",
+                terms.fleet, self.fleet
+            )));
+        }
+        let round = terms.round().map_err(|error| NotNow::Failed(error.to_string()))?;
+        match close(round.agreement().attempt(), self.log) {
+            Ok(()) | Err(Refusal::Answered(_)) => Ok(used_up("too few robots")),
+            Err(refusal) => Err(NotNow::Failed(refusal.to_string())),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! HTTP over TLS: who asks comes from the certificate, what from path and body, and nothing is read without a limit.
+
+use crate::body::Sent;
+use crate::desk::Desk;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_LENGTH;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use link::peer_of;
+use protocol::{Id, MOST_MESSAGE_LEN, Peer, Question, Refused, Reply, Work, decode, encode};
+use sha2::{Digest, Sha256};
+use std::convert::Infallible;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+/// What one server does at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time; more wait to be accepted.
+    pub connections: usize,
+    /// A connection that says nothing for so long is closed.
+    pub silence: Duration,
+    /// The longest that an answer "nothing" is held back.
+    pub most_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 1000, silence: Duration::from_secs(20), most_wait: Duration::from_secs(10) }
+    }
+}
+
+/// Read from a connection at a time.
+const BUFFER_LEN: usize = 64 << 10;
+/// How often time is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Serves until the future is dropped.
+pub async fn serve(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>, limits: Limits) {
+    let free = Arc::new(Semaphore::new(limits.connections));
+    let mut tick = tokio::time::interval(TICK);
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let permit = free.clone().acquire_owned();
+        tokio::select! {
+            _ = tick.tick() => {
+                let desk = desk.clone();
+                // What could not be kept is tried again with the next tick.
+                let _ = spawn_blocking(move || desk.tick()).await;
+                while connections.try_join_next().is_some() {}
+            }
+            accepted = async { (permit.await, listener.accept().await) } => {
+                // A connection that broke before it was accepted is nobody's loss.
+                let (Ok(permit), Ok((tcp, _))) = accepted else { continue };
+                let (acceptor, desk) = (acceptor.clone(), desk.clone());
+                connections.spawn(async move {
+                    connection(tcp, acceptor, desk, limits).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+}
+
+async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, desk: Arc<Desk>, limits: Limits) {
+    // Small replies go at once; a socket that refuses this is only slower.
+    let _ = tcp.set_nodelay(true);
+    let Ok(Ok(tls)) = timeout(limits.silence, acceptor.accept(tcp)).await else { return };
+    let Some(peer) = peer_of(tls.get_ref().1) else { return };
+    let service = service_fn(move |request| {
+        let desk = desk.clone();
+        async move { Ok::<_, Infallible>(answer(desk, peer, request, limits).await) }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.silence + limits.most_wait).max_buf_size(BUFFER_LEN);
+    // However it ends, the robot asks where to go on.
+    let _ = http.serve_connection(TokioIo::new(tls), service).await;
+}
+
+async fn answer(desk: Arc<Desk>, peer: Peer, request: Request<Incoming>, limits: Limits) -> Response<Sent> {
+    let path = request.uri().path().to_owned();
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let number = |text: &str| text.parse::<u64>().map_err(|_| Refused::malformed("a path without its number"));
+    let id = |text: &str| Id::parse(text).ok_or_else(|| Refused::malformed("a path without its hash"));
+    let result = match (request.method(), &parts[..]) {
+        (&Method::POST, ["v1", "ask"]) => ask(desk, peer, request, limits).await.map(told),
+        (&Method::PUT, ["v1", "upload", from]) => match number(from) {
+            Ok(from) => upload(desk, peer, from, request, limits).await.map(told),
+            Err(refused) => Err(refused),
+        },
+        (&Method::PUT, ["v1", "package", package]) => match id(package) {
+            Ok(package) => publish(desk, peer, package, request, limits).await.map(told),
+            Err(refused) => Err(refused),
+        },
+        (&Method::GET, ["v1", "sum", revision]) => match number(revision).map(u32::try_from) {
+            Ok(Ok(revision)) => blocking(move || desk.sum(peer, revision)).await.map(|sum| Sent::Bytes(sum.into())),
+            _ => Err(Refused::OtherRound),
+        },
+        (&Method::GET, ["v1", "package", package]) => match id(package) {
+            Ok(package) => blocking(move || desk.package(peer, package)).await.map(|(file, len)| Sent::File(file, len)),
+            Err(refused) => Err(refused),
+        },
+        _ => Err(Refused::malformed("no such path")),
+    };
+    let (status, sent) = match result {
+        Ok(sent) => (StatusCode::OK, sent),
+        Err(refused) => (StatusCode::CONFLICT, told(Reply::Refused(refused))),
+    };
+    let mut response = Response::new(sent);
+    *response.status_mut() = status;
+    response
+}
+
+fn told(reply: Reply) -> Sent {
+    Sent::Bytes(encode(&reply).into())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refused> + Send + 'static) -> Result<T, Refused> {
+    spawn_blocking(work).await.unwrap_or_else(|_| Err(Refused::not_kept("the server failed at this request")))
+}
+
+async fn ask(desk: Arc<Desk>, peer: Peer, request: Request<Incoming>, limits: Limits) -> Result<Reply, Refused> {
+    let wait = request.uri().query().and_then(|query| query.strip_prefix("wait_ms=")?.parse().ok()).unwrap_or(0);
+    let until = Instant::now() + Duration::from_millis(wait).min(limits.most_wait);
+    let body = timeout(limits.silence, Limited::new(request.into_body(), MOST_MESSAGE_LEN).collect());
+    let body = body.await.map_err(|_| Refused::Busy)?.map_err(Refused::malformed)?.to_bytes();
+    let question = Arc::new(decode::<protocol::Request>(&body).map_err(Refused::malformed)?);
+    let mut changes = desk.changes();
+    loop {
+        let (here, what) = (desk.clone(), question.clone());
+        let reply = blocking(move || here.ask(peer, &what)).await?;
+        let nothing = matches!(reply, Reply::Work(Work::Nothing) | Reply::Question(Question::Nothing));
+        // Asked again after each change, until the time is over.
+        if !nothing || timeout_at(until, changes.changed()).await.is_err() {
+            return Ok(reply);
+        }
+    }
+}
+
+async fn upload(
+    desk: Arc<Desk>,
+    peer: Peer,
+    from: u64,
+    request: Request<Incoming>,
+    limits: Limits,
+) -> Result<Reply, Refused> {
+    let Peer::Robot(robot) = peer else { return Err(Refused::NotYours) };
+    let mut receiving = blocking(move || desk.begin(robot, from)).await?;
+    let mut body = request.into_body();
+    while let Some(frame) = timeout(limits.silence, body.frame()).await.map_err(|_| Refused::Busy)? {
+        // A cut link: what arrived whole is kept when `receiving` is dropped.
+        let frame = frame.map_err(Refused::malformed)?;
+        if let Some(bytes) = frame.data_ref() {
+            receiving.push(bytes)?;
+        }
+    }
+    blocking(move || receiving.finish()).await
+}
+
+async fn publish(
+    desk: Arc<Desk>,
+    peer: Peer,
+    package: Id,
+    request: Request<Incoming>,
+    limits: Limits,
+) -> Result<Reply, Refused> {
+    let len = request.headers().get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
+    let len: u64 = len.ok_or_else(|| Refused::malformed("no content-length"))?;
+    let here = desk.clone();
+    let mut file = blocking(move || here.begin_package(peer, package, len)).await?;
+    let (mut hash, mut body) = (Sha256::new(), request.into_body());
+    while let Some(frame) = timeout(limits.silence, body.frame()).await.map_err(|_| Refused::Busy)? {
+        if let Some(bytes) = frame.map_err(Refused::malformed)?.data_ref() {
+            hash.update(bytes);
+            file.write_all(bytes).map_err(Refused::not_kept)?;
+        }
+    }
+    if Id(hash.finalize().into()) != package {
+        return Err(Refused::malformed("the package has another hash than its name"));
+    }
+    blocking(move || desk.finish_package(file, package, len)).await
+}

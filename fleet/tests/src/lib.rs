@@ -1,0 +1,3 @@
+//! Nothing: `tests/fleet` runs a fleet's server, robots and key holder together. They are in a package of their own because none of
+//! the three depends on another.
+#![forbid(unsafe_code)]
