@@ -11,6 +11,7 @@ pub(crate) mod kat;
 pub(crate) mod keyholder;
 pub(crate) mod options;
 pub(crate) mod robot;
+pub(crate) mod round_memory;
 pub(crate) mod server;
 pub(crate) mod sum_uploads;
 pub(crate) mod table;

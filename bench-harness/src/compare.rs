@@ -2,10 +2,10 @@
 
 use crate::bandwidth::Reader;
 use crate::clock::Clock;
-use crate::end_to_end::{self, Rounds, is_round};
+use crate::end_to_end::{self, Absent, Rounds, is_round};
 use crate::failure::Failure;
 use crate::machine::Machine;
-use crate::peer::{Answer, Request, Width, Worker, digest, fixed, keep_core};
+use crate::peer::{Answer, Crate, Program, Request, Width, Worker, digest, fixed, keep_core};
 use crate::progress::Progress;
 use crate::stats::{Interval, median, paired_ratio};
 use crate::task::{Case, Kernel, LENGTHS, Scale, Task, check};
@@ -15,6 +15,10 @@ use serde::Serialize;
 use std::fmt;
 
 const TFHE: &str = "tfhe-ntt 0.7.1";
+/// Cyclic transforms over two fields of 31 bits: a reference point, not the same work.
+const PLONKY3: [(&str, u32); 2] = [("Plonky3 0.8.0 BabyBear", 0x7800_0001), ("Plonky3 0.8.0 KoalaBear", 0x7F00_0001)];
+/// Coefficients of the second factor in the check of a cyclic product.
+const SPARSE: usize = 16;
 const CHACHA: &str = "chacha20 0.10.2";
 const MEMORY: &str = "memory read";
 const ITSELF: &str = "itself";
@@ -109,6 +113,9 @@ impl Match {
             [("forward", Kernel::Forward), ("inverse", Kernel::Inverse), ("inverse-scaled", Kernel::Inverse)]
         {
             all.extend(lengths.iter().map(|&n| new(TFHE, kernel, ours, n)));
+            for (peer, _) in PLONKY3 {
+                all.extend(lengths.iter().map(|&n| new(peer, kernel, ours, n)));
+            }
         }
         all.push(new(CHACHA, "expand", Kernel::Expand, 4096));
         all.push(new(MEMORY, "sum", Kernel::Sum, 4096));
@@ -119,14 +126,33 @@ impl Match {
     fn select(filter: &str, effort: Effort) -> Result<Vec<Self>, Failure> {
         let selected: Vec<Self> = Self::all(effort)
             .into_iter()
-            .filter(|m| m.peer == ITSELF || format!("{} {}", m.peer, m.kernel).contains(filter))
+            .filter(|m| m.peer == ITSELF || m.label().contains(&filter.to_lowercase()))
             .collect();
         if selected.len() > 1 || end_to_end::count(filter) > 0 {
             return Ok(selected);
         }
         Err(Failure::Nothing(format!(
-            "nothing to compare matches '{filter}'; try ntt, forward, inverse, expand, sum or round, or no filter"
+            "nothing to compare matches '{filter}'; try ntt, forward, inverse, expand, sum, round or a peer's name, or no filter"
         )))
+    }
+
+    /// What a filter is looked for in.
+    fn label(&self) -> String {
+        let family = if matches!(self.case.kernel, Kernel::Forward | Kernel::Inverse) { "ntt" } else { "" };
+        format!("{} {} {family}", self.peer, self.kernel).to_lowercase()
+    }
+
+    /// The program that runs it.
+    fn package(&self) -> Option<Crate> {
+        match self.peer {
+            TFHE | CHACHA => Some(Crate::Kernels),
+            peer => PLONKY3.iter().any(|&(name, _)| name == peer).then_some(Crate::Plonky3),
+        }
+    }
+
+    /// What it computes modulo.
+    fn prime(&self) -> u32 {
+        PLONKY3.iter().find(|&&(name, _)| name == self.peer).map_or(Modulus::P1.value(), |&(_, prime)| prime)
     }
 }
 
@@ -168,22 +194,60 @@ pub fn compare(cpu: &Cpu, filter: &str, effort: Effort) -> Result<Comparison, Fa
         }
     };
     let machine = Machine::look();
-    // Its own line: how long a build takes says nothing about the rest.
-    let mut progress = Progress::new(1);
-    progress.step("building the peers");
-    let kernels = matches.iter().any(|m| [TFHE, CHACHA].contains(&m.peer));
-    let mut worker = if kernels || end_to_end::count(filter) > 0 { Some(Worker::start(width)?) } else { None };
+    let programs = programs(&matches, width);
     // Rounds first: they need all cores once.
-    let mut rounds = end_to_end::compare(cpu, filter, effort, worker.as_mut())?;
+    let mut rounds = end_to_end::compare(cpu, filter, effort, width)?;
     keep_core();
-    progress = Progress::new(matches.len());
+    let start = |(package, program): (Crate, Result<Program, Failure>)| (package, program.and_then(Program::start));
+    let mut workers = Workers(programs.into_iter().map(start).collect());
+    let mut progress = Progress::new(matches.len());
     let mut rows = Vec::new();
     for case in matches {
         progress.step(&format!("{} {} n = {}", case.peer, case.kernel, case.case.n));
-        rows.push(row(cpu, case, worker.as_mut(), effort)?);
+        let done = match workers.of(case) {
+            Ok(worker) => row(cpu, case, worker, effort),
+            Err(why) => Err(why),
+        };
+        match done {
+            Ok(row) => rows.push(row),
+            Err(Failure::Internal(why)) => {
+                let absent = Absent { peer: case.peer, why };
+                if !rounds.absent.contains(&absent) {
+                    rounds.absent.push(absent);
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
     }
     rows.append(&mut rounds.rows);
     Ok(Comparison { machine, rows, effort, filter: filter.to_owned(), engine: cpu.name(), rounds })
+}
+
+/// Builds what these need.
+fn programs(matches: &[Match], width: Width) -> Vec<(Crate, Result<Program, Failure>)> {
+    let needed = |package| matches.iter().any(|case| case.package() == Some(package));
+    let packages: Vec<Crate> = [Crate::Kernels, Crate::Plonky3].into_iter().filter(|&one| needed(one)).collect();
+    // Its own line: how long a build takes says nothing about the rest.
+    let mut building = Progress::new(packages.len());
+    let mut program = |package| {
+        building.step("building a peer");
+        (package, Program::rust(package, width))
+    };
+    packages.into_iter().map(&mut program).collect()
+}
+
+/// The programs that run others' kernels, as far as they are here.
+struct Workers(Vec<(Crate, Result<Worker, Failure>)>);
+
+impl Workers {
+    /// Who runs this case; nobody if it needs no other program.
+    fn of(&mut self, case: Match) -> Result<Option<&mut Worker>, Failure> {
+        match self.0.iter_mut().find(|(package, _)| Some(*package) == case.package()) {
+            Some((_, Ok(worker))) => Ok(Some(worker)),
+            Some((_, Err(why))) => Err(why.clone()),
+            None => Ok(None),
+        }
+    }
 }
 
 fn row(cpu: &Cpu, case: Match, worker: Option<&mut Worker>, effort: Effort) -> Result<Row, Failure> {
@@ -192,10 +256,9 @@ fn row(cpu: &Cpu, case: Match, worker: Option<&mut Worker>, effort: Effort) -> R
     let mut peer_isa = cpu.name().to_owned();
     let mut theirs = match (case.peer, worker) {
         (MEMORY, _) => Theirs::Memory(Reader::with_bytes(task.bytes)),
-        (TFHE | CHACHA, Some(worker)) => {
+        (_, Some(worker)) => {
             peer_isa = agree(cpu, case, worker)?;
-            let p = Modulus::P1.value();
-            Theirs::Worker(worker, Request { kernel: case.kernel, n: case.case.n, p, repetitions: 0 })
+            Theirs::Worker(worker, Request { kernel: case.kernel, n: case.case.n, p: case.prime(), repetitions: 0 })
         }
         _ => Theirs::Itself(Box::new(Task::new(case.case, Scale::Full)?)),
     };
@@ -235,22 +298,26 @@ fn row(cpu: &Cpu, case: Match, worker: Option<&mut Worker>, effort: Effort) -> R
 /// Both sides must compute the same before their times are compared. Their transform may order its points differently,
 /// so products of polynomials are compared, and a transform there and back. Returns what the peer runs on.
 fn agree(cpu: &Cpu, case: Match, worker: &mut Worker) -> Result<String, Failure> {
-    let (n, p) = (case.case.n, Modulus::P1.value());
+    let (n, p) = (case.case.n, case.prime());
     let mut ask = |kernel| worker.ask::<_, Answer>(&Request { kernel, n, p, repetitions: 1 });
     let (answer, expected) = if case.peer == CHACHA {
         let mut words = vec![0; n];
         cpu.expand(&[0xA5; 32], kernels::expand::Domain::A, 7, 0, &mut words);
         (ask("keystream")?, digest(&words))
     } else {
-        let plan = Plan::new(Modulus::P1, n).map_err(|error| Failure::Usage(error.to_string()))?;
         let (mut x, mut y) = (fixed(1, n, p), fixed(2, n, p));
         if ask("round-trip")?.digest != digest(&x) {
             return Err(Failure::Wrong(format!("{} does not come back to where it began, n = {n}", case.peer)));
         }
-        cpu.ntt(&plan, Direction::Forward, &mut x)?;
-        cpu.ntt(&plan, Direction::Forward, &mut y)?;
-        ntt::multiply(&plan, &mut x, &y);
-        cpu.ntt(&plan, Direction::Inverse, &mut x)?;
+        if case.package() == Some(Crate::Plonky3) {
+            x = cyclic_product(&x, &y[..SPARSE], p);
+        } else {
+            let plan = Plan::new(Modulus::P1, n).map_err(|error| Failure::Usage(error.to_string()))?;
+            cpu.ntt(&plan, Direction::Forward, &mut x)?;
+            cpu.ntt(&plan, Direction::Forward, &mut y)?;
+            ntt::multiply(&plan, &mut x, &y);
+            cpu.ntt(&plan, Direction::Inverse, &mut x)?;
+        }
         (ask("product")?, digest(&x))
     };
     if answer.digest == expected {
@@ -260,7 +327,38 @@ fn agree(cpu: &Cpu, case: Match, worker: &mut Worker) -> Result<String, Failure>
     Err(Failure::Wrong(format!("{} and {ours} compute different things for {kernel}, n = {n}", case.peer)))
 }
 
+/// By definition: the product mod `X^n - 1` and p, of which ours knows neither.
+fn cyclic_product(long: &[u32], short: &[u32], p: u32) -> Vec<u32> {
+    let mut product = vec![0u64; long.len()];
+    for (shift, &y) in short.iter().enumerate() {
+        for (index, &x) in long.iter().enumerate() {
+            let sum = &mut product[(index + shift) % long.len()];
+            // Below 2^31 + 2^62.
+            *sum = (*sum + u64::from(x) * u64::from(y)) % u64::from(p);
+        }
+    }
+    product.into_iter().map(|word| word as u32).collect()
+}
+
 impl Comparison {
+    /// One JSON object per line: rows, then what rounds cost besides time, then peers that are absent.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where a number has no JSON form.
+    pub fn json_lines(&self) -> Result<String, Failure> {
+        let mut lines = String::new();
+        for row in &self.rows {
+            lines += &(serde_json::to_string(row)? + "\n");
+        }
+        for party in &self.rounds.parties {
+            lines += &(serde_json::to_string(party)? + "\n");
+        }
+        for absent in &self.rounds.absent {
+            lines += &(serde_json::to_string(absent)? + "\n");
+        }
+        Ok(lines)
+    }
+
     /// Whether the machine was quiet enough to believe the rows. A smoke run measures too little to say.
     ///
     /// # Errors
@@ -296,7 +394,7 @@ impl fmt::Display for Comparison {
         )?;
         writeln!(
             f,
-            "{:16} {:8} {:15} {:>6}  {:>6}  {:>16}  {:>11} {:>11}",
+            "{:24} {:8} {:15} {:>6}  {:>6}  {:>16}  {:>11} {:>11}",
             "peer", "on", "kernel", "n", "ratio", "95 % interval", "ours ns", "theirs ns"
         )?;
         for row in self.rows.iter().filter(|row| !is_round(row)) {
@@ -304,7 +402,7 @@ impl fmt::Display for Comparison {
             let interval = format!("{low:.3} .. {high:.3}");
             writeln!(
                 f,
-                "{:16} {:8} {:15} {:>6}  {ratio:>6.3}  {interval:>16}  {:>11.1} {:>11.1}",
+                "{:24} {:8} {:15} {:>6}  {ratio:>6.3}  {interval:>16}  {:>11.1} {:>11.1}",
                 row.peer,
                 row.peer_isa.trim_start_matches("cpu-"),
                 row.kernel,
@@ -317,6 +415,12 @@ impl fmt::Display for Comparison {
             f,
             "\nratio: their time over ours; above 1, ours is faster. inverse: theirs leaves out the factor 1/n."
         )?;
+        if self.rows.iter().any(|row| PLONKY3.iter().any(|&(name, _)| name == row.peer)) {
+            writeln!(
+                f,
+                "Plonky3 does other work: mod X^n - 1 instead of X^n + 1, primes of 31 bits instead of 30, Montgomery form"
+            )?;
+        }
         writeln!(f, "blind below {:.1} %: how far our own code differed from itself", 100.0 * self.noise())?;
         self.rounds_of(f)
     }
@@ -327,7 +431,7 @@ impl Comparison {
         if self.rows.iter().any(is_round) {
             writeln!(
                 f,
-                "\n{:16} {:15} {:>8}  {:>8}  {:>20}  {:>12} {:>12}  {:>5}",
+                "\n{:18} {:15} {:>8}  {:>8}  {:>20}  {:>12} {:>12}  {:>5}",
                 "peer", "step", "values", "ratio", "95 % interval", "ours ns/val", "theirs", "pairs"
             )?;
         }
@@ -338,7 +442,7 @@ impl Comparison {
             let Row { peer, kernel, n, pairs, .. } = row;
             writeln!(
                 f,
-                "{peer:16} {kernel:15} {n:>8}  {ratio:>8.2}  {interval:>20}  {ours:>12.3} {theirs:>12.3}  {pairs:>5}"
+                "{peer:18} {kernel:15} {n:>8}  {ratio:>8.2}  {interval:>20}  {ours:>12.3} {theirs:>12.3}  {pairs:>5}"
             )?;
         }
         write!(f, "{}", self.rounds)
@@ -352,11 +456,20 @@ mod tests {
     #[test]
     fn filters_select_and_an_empty_selection_is_its_own_failure() {
         let select = |filter| Match::select(filter, Effort::Full).map(|matches| matches.len());
-        assert_eq!(select("ntt"), Ok(1 + 3 * 6));
-        assert_eq!(select("forward"), Ok(1 + 6));
+        assert_eq!(select("ntt"), Ok(1 + 3 * 3 * 6));
+        assert_eq!(select("tfhe-ntt"), Ok(1 + 3 * 6));
+        assert_eq!(select("babybear"), Ok(1 + 3 * 6));
+        assert_eq!(select("forward"), Ok(1 + 3 * 6));
         assert_eq!(select("sum"), Ok(1 + 1));
-        assert_eq!(select(""), Ok(1 + 3 * 6 + 2));
+        assert_eq!(select(""), Ok(1 + 3 * 3 * 6 + 2));
+        assert_eq!(select("round"), Ok(1));
         assert_eq!(select("fft").map_err(|failure| failure.code()), Err(4));
-        assert_eq!(Match::select("ntt", Effort::Smoke).map(|matches| matches.len()), Ok(1 + 3));
+        assert_eq!(Match::select("ntt", Effort::Smoke).map(|matches| matches.len()), Ok(1 + 3 * 3));
+    }
+
+    #[test]
+    fn cyclic_products_wrap_around_and_reduce() {
+        // (1 + 2X + 3X^2 + 4X^3)(6 + X) mod X^4 - 1 and 7.
+        assert_eq!(cyclic_product(&[1, 2, 3, 4], &[6, 1], 7), [(6 + 4) % 7, (12 + 1) % 7, (18 + 2) % 7, (24 + 3) % 7]);
     }
 }

@@ -6,8 +6,10 @@
 use crate::compare::{Effort, Row};
 use crate::failure::Failure;
 use crate::memory::{self, Server};
-use crate::peer::{Worker, keep_core};
+use crate::peer::{self, Program, Width, Worker, keep_core};
 use crate::progress::Progress;
+use crate::python::Environment;
+use crate::round_peer::{ALL, RoundPeer};
 use crate::rounds::{Facts, Ours, PLANNED, Step};
 use crate::scaling::{self, Scaling};
 use crate::stats::{median, paired_ratio};
@@ -24,45 +26,6 @@ const SAMPLE_NS: u64 = 3_000_000;
 const ROW_NS: u64 = 8_000_000_000;
 const LEAST_PAIRS: usize = 7;
 
-/// Software that adds up updates nobody should read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Peer {
-    Tenseal,
-    Seal,
-    Masks,
-}
-
-impl Peer {
-    const ALL: [Self; 3] = [Self::Tenseal, Self::Seal, Self::Masks];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Tenseal => "TenSEAL CKKS",
-            Self::Seal => "SEAL BFV packed",
-            Self::Masks => "pairwise masks",
-        }
-    }
-
-    fn reader(self) -> &'static str {
-        match self {
-            Self::Tenseal | Self::Seal => "every client (one shared key)",
-            Self::Masks => "nobody (interactive, no dropouts)",
-        }
-    }
-
-    /// Robots in the round that is checked. These two would take minutes for a hundred large updates.
-    fn robots(self, length: usize) -> u64 {
-        if self != Self::Masks && length > 100_000 { 10 } else { PLANNED }
-    }
-
-    fn steps(self) -> &'static [Step] {
-        match self {
-            Self::Masks => &[Step::Encrypt, Step::Online, Step::Add, Step::Decrypt],
-            Self::Tenseal | Self::Seal => &[Step::Encrypt, Step::Add, Step::Decrypt],
-        }
-    }
-}
-
 /// Who takes part, at which length, and what it costs besides time.
 #[derive(Clone, Debug, Serialize)]
 pub struct Party {
@@ -77,12 +40,13 @@ pub struct Party {
     pub facts: Facts,
 }
 
-/// A peer that is not here.
-#[derive(Clone, Debug, Serialize)]
+/// A peer that is not here: a row that says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Absent {
     /// Which.
     pub peer: &'static str,
     /// Why, and how to get it.
+    #[serde(rename = "absent")]
     pub why: String,
 }
 
@@ -118,10 +82,9 @@ struct Answer {
 }
 
 /// Which peers and steps the filter lets through.
-fn selected(filter: &str) -> Vec<(Peer, Vec<Step>)> {
-    let is_wanted = |peer: Peer, step: &Step| format!("{} {}", peer.name(), step.name()).contains(filter);
-    let steps = |peer: Peer| peer.steps().iter().copied().filter(|step| is_wanted(peer, step)).collect();
-    Peer::ALL.map(|peer| (peer, steps(peer))).into_iter().filter(|(_, steps): &(_, Vec<_>)| !steps.is_empty()).collect()
+fn selected(filter: &str) -> Vec<(&'static RoundPeer, Vec<Step>)> {
+    let steps = |peer: &RoundPeer| peer.steps().iter().copied().filter(|&step| peer.is_wanted(step, filter)).collect();
+    ALL.iter().map(|peer| (peer, steps(peer))).filter(|(_, steps): &(_, Vec<_>)| !steps.is_empty()).collect()
 }
 
 /// How many rows the filter lets through.
@@ -130,53 +93,77 @@ pub fn count(filter: &str) -> usize {
     selected(filter).iter().map(|(_, steps)| steps.len()).sum()
 }
 
-/// Runs what the filter selects. `kernels` is the worker that runs masks.
+/// The Python packages that the selected peers need.
+#[must_use]
+pub fn environments(filter: &str) -> Vec<Environment> {
+    let peers = selected(filter);
+    let needed = |environment| peers.iter().any(|(peer, _)| peer.environment() == Some(environment));
+    Environment::ALL.into_iter().filter(|&environment| needed(environment)).collect()
+}
+
+/// Fetches the Python packages that the selected peers need.
 ///
 /// # Errors
-/// [`Failure::Wrong`] where a side's mean is wrong.
-pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, mut masks: Option<&mut Worker>) -> Result<Rounds, Failure> {
+/// [`Failure::Nothing`] where they need none, [`Failure::Internal`] where one cannot be had; the others are there then.
+pub fn install(filter: &str) -> Result<(), Failure> {
+    let needed = environments(filter);
+    if needed.is_empty() {
+        return Err(Failure::Nothing(format!(
+            "no peer that is a Python package matches '{filter}'; leave --filter out"
+        )));
+    }
+    let peers = peer::folder()?;
+    let failed: Vec<String> =
+        needed.into_iter().filter_map(|one| one.install(&peers).err()).map(|why| why.to_string()).collect();
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Internal(failed.join("\n"))) }
+}
+
+/// Runs what the filter selects.
+///
+/// # Errors
+/// [`Failure::Wrong`] where a side's mean is wrong. A peer that cannot run is a row.
+pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, width: Width) -> Result<Rounds, Failure> {
     let (mut rounds, selected) = (Rounds::default(), selected(filter));
+    if selected.is_empty() {
+        return Ok(rounds);
+    }
     if effort == Effort::Full && "round".contains(filter) {
         // Before this thread is kept on one core.
         rounds.scaling = scaling::of_rounds(cpu, LENGTHS[1])?;
         rounds.server = Some(memory::measure(cpu, LENGTHS[1])?);
     }
+    let mut building = Progress::new(selected.len());
+    let mut found = Vec::new();
+    for (peer, steps) in &selected {
+        building.step(&format!("looking for {}", peer.name));
+        found.push((*peer, steps, peer.program(width)));
+    }
+    // Builds use all cores; ours and theirs, started from here on, keep to one.
     keep_core();
+    let mut workers = Vec::new();
+    for (peer, steps, program) in found {
+        match program.and_then(Program::start) {
+            Ok(worker) => workers.push((peer, steps, worker)),
+            Err(why) => rounds.absent.push(Absent { peer: peer.name, why: why.to_string() }),
+        }
+    }
     let lengths = if effort == Effort::Smoke { &LENGTHS[..1] } else { &LENGTHS[..] };
-    let mut progress = Progress::new(lengths.len() * count(filter));
-    for &length in if selected.is_empty() { &[] } else { lengths } {
+    let mut progress = Progress::new(lengths.len() * (count(filter) + workers.len()));
+    for &length in lengths {
         let mut ours = Ours::prepare(cpu, length, PLANNED)?;
+        ours.facts.memory_bytes = memory::of_a_round(length)?;
         right("tensorguard", &ours.facts)?;
         let reader = "nobody but the key holder, with the server";
         rounds.parties.push(Party { peer: "tensorguard", length, reader, facts: ours.facts.clone() });
-        for (peer, steps) in &selected {
-            let mut python;
-            let worker = match peer {
-                Peer::Masks => match masks.as_deref_mut() {
-                    Some(worker) => worker,
-                    None => continue,
-                },
-                Peer::Tenseal | Peer::Seal => {
-                    match Worker::python(if *peer == Peer::Seal { "seal" } else { "tenseal" }) {
-                        Ok(worker) => python = worker,
-                        Err(why) => {
-                            if length == LENGTHS[0] {
-                                rounds.absent.push(Absent { peer: peer.name(), why: why.to_string() });
-                            }
-                            continue;
-                        }
-                    }
-                    &mut python
-                }
-            };
-            let request = Request { step: "prepare", length, robots: peer.robots(length), repetitions: 0 };
-            let facts = worker.ask::<_, Answer>(&request)?.facts;
-            right(peer.name(), &facts)?;
-            for &step in steps {
-                progress.step(&format!("{} {} of {length} values", peer.name(), step.name()));
-                rounds.rows.push(row(cpu, &mut ours, worker, *peer, step, &facts, effort)?);
+        for (peer, steps, worker) in &mut workers {
+            if rounds.absent.iter().any(|absent| absent.peer == peer.name) {
+                continue;
             }
-            rounds.parties.push(Party { peer: peer.name(), length, reader: peer.reader(), facts });
+            let mut session = Session { cpu, ours: &mut ours, worker, peer, effort };
+            match session.run(steps, &mut rounds, &mut progress) {
+                Err(Failure::Internal(why)) => rounds.absent.push(Absent { peer: peer.name, why }),
+                done => done?,
+            }
         }
     }
     Ok(rounds)
@@ -191,15 +178,35 @@ fn right(who: &str, facts: &Facts) -> Result<(), Failure> {
     Err(Failure::Wrong(format!("the mean that {who} opens is off by {}", facts.error_max)))
 }
 
-fn row(
-    cpu: &Cpu,
-    ours: &mut Ours,
-    worker: &mut Worker,
-    peer: Peer,
-    step: Step,
-    facts: &Facts,
+/// One peer against us, at one length.
+struct Session<'a> {
+    cpu: &'a Cpu,
+    ours: &'a mut Ours,
+    worker: &'a mut Worker,
+    peer: &'static RoundPeer,
     effort: Effort,
-) -> Result<Row, Failure> {
+}
+
+impl Session<'_> {
+    fn run(&mut self, steps: &[Step], rounds: &mut Rounds, progress: &mut Progress) -> Result<(), Failure> {
+        let (peer, length) = (self.peer, self.ours.length());
+        progress.step(&format!("{} makes a round of {length} values", peer.name));
+        let request = Request { step: "prepare", length, robots: peer.robots(length), repetitions: 0 };
+        let facts = self.worker.ask::<_, Answer>(&request)?.facts;
+        right(peer.name, &facts)?;
+        for &step in steps {
+            progress.step(&format!("{} {} of {length} values", peer.name, step.name()));
+            let row = row(self, step, &facts)?;
+            rounds.rows.push(row);
+        }
+        rounds.parties.push(Party { peer: peer.name, length, reader: peer.reader, facts });
+        Ok(())
+    }
+}
+
+fn row(session: &mut Session<'_>, step: Step, facts: &Facts) -> Result<Row, Failure> {
+    let Session { cpu, ours, worker, peer, effort } = session;
+    let (cpu, peer, effort) = (*cpu, *peer, *effort);
     let length = ours.length();
     // The first run pays for untouched memory, on both sides.
     let mut repetitions = 1;
@@ -231,7 +238,7 @@ fn row(
         median(&samples.iter().map(|pair| side(pair) as f64 / repetitions as f64).collect::<Vec<_>>())
     };
     Ok(Row {
-        peer: peer.name(),
+        peer: peer.name,
         kernel: step.name(),
         n: length,
         interval: paired_ratio(&samples),
@@ -251,21 +258,22 @@ impl fmt::Display for Rounds {
         if !self.parties.is_empty() {
             writeln!(
                 f,
-                "\n{:16} {:>8}  {:>9} {:>9}  {:>6}  {:>9} {:>9}  who can read an update",
-                "whole rounds", "values", "up B/val", "sum B/val", "robots", "error rms", "largest"
+                "\n{:18} {:>8}  {:>9} {:>9}  {:>6}  {:>9} {:>9}  {:>9}  who can read an update",
+                "whole rounds", "values", "up B/val", "sum B/val", "robots", "error rms", "largest", "memory MB"
             )?;
         }
         for Party { peer, length, reader, facts } in &self.parties {
             let per = |bytes: u64| bytes as f64 / *length as f64;
             let (up, sum) = (per(facts.upload_bytes), per(facts.sum_bytes));
-            let Facts { robots, error_max, error_rms, .. } = facts;
+            let &Facts { robots, error_max, error_rms, memory_bytes, .. } = facts;
+            let memory = memory_bytes.map_or("unknown".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6));
             writeln!(
                 f,
-                "{peer:16} {length:>8}  {up:>9.3} {sum:>9.3}  {robots:>6}  {error_rms:>9.2e} {error_max:>9.2e}  {reader}"
+                "{peer:18} {length:>8}  {up:>9.3} {sum:>9.3}  {robots:>6}  {error_rms:>9.2e} {error_max:>9.2e}  {memory:>9}  {reader}"
             )?;
         }
-        for Absent { peer, why } in &self.absent {
-            writeln!(f, "{peer:16} not measured: {why}")?;
+        if !self.parties.is_empty() {
+            writeln!(f, "memory: at the peak of that round, all parties in one process, above what it had before")?;
         }
         if let Some(server) = &self.server {
             writeln!(f, "\n{server}")?;
@@ -289,9 +297,12 @@ mod tests {
 
     #[test]
     fn filters_select_steps_and_peers() {
-        assert_eq!(count("round"), 4 + 3 + 3);
-        assert_eq!(count("round-add"), 3);
+        assert_eq!(count("round"), 4 + 8 * 3);
+        assert_eq!(count("round-add"), 9);
         assert_eq!(count("masks"), 4);
+        assert_eq!(count("openfhe"), 6);
+        assert_eq!(environments("seal"), [Environment::Tenseal]);
+        assert_eq!(environments("masks"), []);
         assert_eq!(count("forward"), 0);
     }
 
@@ -304,6 +315,7 @@ mod tests {
             robots: 1,
             error_max,
             error_rms: 0.0,
+            memory_bytes: None,
         };
         assert_eq!(right("x", &facts(0.001)), Ok(()));
         assert_eq!(right("x", &facts(0.01)).map_err(|failure| failure.code()), Err(8));

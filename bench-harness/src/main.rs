@@ -5,7 +5,8 @@ mod commands;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    authority, calibrate, compare_peers, demo, doctor, gpu, kat, keyholder, robot, server, sum_uploads, table,
+    authority, calibrate, compare_peers, demo, doctor, gpu, kat, keyholder, robot, round_memory, server, sum_uploads,
+    table,
 };
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
@@ -43,6 +44,7 @@ enum Command {
     Gpu(gpu::Gpu),
     ComparePeers(compare_peers::ComparePeers),
     SumUploads(sum_uploads::SumUploads),
+    RoundMemory(round_memory::RoundMemory),
     Kat(kat::Kat),
     Demo(demo::Demo),
     Authority(authority::Authority),
@@ -69,6 +71,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Gpu(gpu)) => gpu.run(),
         Some(Command::ComparePeers(compare_peers)) => compare_peers.run(),
         Some(Command::SumUploads(sum_uploads)) => sum_uploads.run(),
+        Some(Command::RoundMemory(round_memory)) => round_memory.run(),
         Some(Command::Kat(kat)) => kat.run(),
         Some(Command::Demo(demo)) => demo.run(),
         Some(Command::Authority(authority)) => authority.run(),

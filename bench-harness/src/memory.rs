@@ -61,6 +61,38 @@ pub fn measure(backend: &dyn Backend, length: usize) -> Result<Server, Failure> 
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
+/// Starts this program again to run one whole round, and says what memory that took; none where the system cannot tell.
+///
+/// # Errors
+/// [`Failure::Internal`] where it cannot be started or fails.
+pub fn of_a_round(length: usize) -> Result<Option<u64>, Failure> {
+    let failed = |error: std::io::Error| Failure::Internal(format!("the process that runs one round: {error}"));
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.args(["round-memory", "--values", &length.to_string()]).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().map_err(failed)?;
+    if !output.status.success() {
+        return Err(Failure::Internal("the process that runs one round failed; see its message above".into()));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// That process: resident bytes at the peak of a whole round, all parties in it, above what there was before.
+///
+/// # Errors
+/// [`Failure::Wrong`] where the round fails.
+pub fn run_a_round(backend: &dyn Backend, length: usize) -> Result<Option<u64>, Failure> {
+    let before = start_of_peak();
+    let round = Ours::prepare(backend, length, PLANNED)?;
+    std::hint::black_box(&round);
+    Ok(before.and_then(|before| Some(resident("VmHWM:")?.saturating_sub(before))))
+}
+
+/// Forgets the peak so far, and says what is resident now. Linux only.
+fn start_of_peak() -> Option<u64> {
+    std::fs::write("/proc/self/clear_refs", "5").ok()?;
+    resident("VmRSS:")
+}
+
 /// The process itself: adds what comes, four uploads at a time, and says what memory that took.
 ///
 /// # Errors
@@ -107,16 +139,28 @@ fn read_whole(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize, Failure>
 
 /// The most resident bytes this process has had.
 fn peak() -> Result<u64, Failure> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.map(|kib| kib * 1024).ok_or_else(|| Failure::Internal("this system tells no peak of memory (VmHWM)".into()))
+    resident("VmHWM:").ok_or_else(|| Failure::Internal("this system tells no peak of memory (VmHWM)".into()))
+}
+
+/// A line of this process's status, in bytes.
+fn resident(name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use kernels::cpu::Cpu;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_round_needs_memory_for_its_uploads() {
+        let needed = run_a_round(&Cpu::best(1), 200_000).expect("a round");
+        // Eight uploads are kept.
+        assert!(needed.is_none_or(|bytes| bytes > 8 * 400_000 && bytes < 1 << 30), "{needed:?}");
+    }
 
     #[test]
     #[cfg(target_os = "linux")]

@@ -1,6 +1,7 @@
 //! The program that runs other libraries' kernels: built from `bench-harness/peers`, asked line by line.
 
 use crate::failure::Failure;
+use crate::python::Environment;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
@@ -22,6 +23,48 @@ impl Width {
             Self::Widest => "widest",
             Self::Avx2 => "avx2",
         }
+    }
+}
+
+/// A program of the peers' workspace. The small one is always built; the others take a minute or more the first time, so they are built
+/// for whoever asks for their rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crate {
+    /// tfhe-ntt, chacha20, and rounds under pairwise masks.
+    Kernels,
+    /// Plonky3's transforms.
+    Plonky3,
+    /// Rounds by fhe.rs.
+    Fhe,
+    /// Rounds by the core of tfhe.
+    Tfhe,
+}
+
+impl Crate {
+    fn package(self) -> &'static str {
+        match self {
+            Self::Kernels => "peer-ntt",
+            Self::Plonky3 => "peer-plonky3",
+            Self::Fhe => "peer-fhe",
+            Self::Tfhe => "peer-tfhe",
+        }
+    }
+
+    /// What the compiler is told. Plonky3 takes its vector width from here; the others look for themselves when they run.
+    fn flags(self, width: Width) -> &'static str {
+        match (self, width) {
+            (Self::Plonky3, Width::Widest) => "-C target-cpu=native",
+            (Self::Plonky3, Width::Avx2) => "-C target-cpu=x86-64-v3",
+            // The chacha20 crate uses AVX-512 only if told so when it is built.
+            (_, Width::Widest) => "--cfg chacha20_avx512",
+            (_, Width::Avx2) => "",
+        }
+    }
+
+    /// Builds with other flags would throw each other away.
+    fn folder(self, width: Width) -> String {
+        let kind = if self == Self::Plonky3 { "-compiled" } else { "" };
+        format!("{}{kind}", width.name())
     }
 }
 
@@ -56,6 +99,49 @@ enum Reply<A> {
     Refusal { error: String },
 }
 
+/// A program that is there, and not running yet: builds may use every core, what is timed keeps to one.
+#[derive(Debug)]
+pub struct Program(Command);
+
+impl Program {
+    /// Builds it if need be.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where there is no checkout or no compiler, or the build fails; it says what to do.
+    pub fn rust(package: Crate, width: Width) -> Result<Self, Failure> {
+        Ok(Self(Command::new(build(&folder()?, package, width)?)))
+    }
+
+    /// A class of the peers that are Python packages.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where they are not installed; it says how to.
+    pub fn python(environment: Environment, class: &str) -> Result<Self, Failure> {
+        let peers = folder()?;
+        let python = environment.interpreter(&peers);
+        if !python.is_file() {
+            let why = "not installed; `tensorguard compare-peers --install-peers` does that, from PyPI";
+            return Err(Failure::Internal(why.to_owned()));
+        }
+        let mut command = Command::new(python);
+        command.arg(peers.join("python/rounds.py")).arg(class);
+        Ok(Self(command))
+    }
+
+    /// Starts it, on the cores that this thread may use.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where the system does not let it run.
+    pub fn start(mut self) -> Result<Worker, Failure> {
+        let spawned = self.0.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = spawned.map_err(|error| Failure::Internal(format!("cannot start the peer worker: {error}")))?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Failure::Internal("the peer worker has no pipes".to_owned()));
+        };
+        Ok(Worker { child, input, output: BufReader::new(output) })
+    }
+}
+
 /// The running program. It ends with its owner.
 #[derive(Debug)]
 pub struct Worker {
@@ -65,38 +151,6 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Builds the program if need be, and starts it.
-    ///
-    /// # Errors
-    /// [`Failure::Internal`] where there is no checkout or no compiler, or the build fails; it says what to do.
-    pub fn start(width: Width) -> Result<Self, Failure> {
-        let program = build(&folder()?, width)?;
-        Self::run(&mut Command::new(&program))
-    }
-
-    /// Starts the program for peers that are Python packages.
-    ///
-    /// # Errors
-    /// [`Failure::Internal`] where they are not installed; it says how to.
-    pub fn python(peer: &str) -> Result<Self, Failure> {
-        let peers = folder()?;
-        let python = interpreter(&peers);
-        if !python.is_file() {
-            let why = "not installed; `tensorguard compare-peers --install-peers` does that, from PyPI";
-            return Err(Failure::Internal(why.to_owned()));
-        }
-        Self::run(Command::new(python).arg(peers.join("python/rounds.py")).arg(peer))
-    }
-
-    fn run(command: &mut Command) -> Result<Self, Failure> {
-        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = spawned.map_err(|error| Failure::Internal(format!("cannot start the peer worker: {error}")))?;
-        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Failure::Internal("the peer worker has no pipes".to_owned()));
-        };
-        Ok(Self { child, input, output: BufReader::new(output) })
-    }
-
     /// Asks and waits.
     ///
     /// # Errors
@@ -136,7 +190,10 @@ pub fn keep_core() {
 }
 
 /// Finds the peers' sources above the current folder, or above the program.
-fn folder() -> Result<PathBuf, Failure> {
+///
+/// # Errors
+/// [`Failure::Internal`] outside a checkout.
+pub fn folder() -> Result<PathBuf, Failure> {
     let starts = [std::env::current_dir().ok(), std::env::current_exe().ok()];
     let above = starts.iter().flatten().flat_map(|start| start.ancestors());
     above.map(|folder| folder.join("bench-harness/peers")).find(|peers| peers.join("Cargo.toml").is_file()).ok_or_else(
@@ -147,56 +204,33 @@ fn folder() -> Result<PathBuf, Failure> {
     )
 }
 
-/// Where `--install-peers` puts Python packages: no folder of git's.
-fn interpreter(peers: &Path) -> PathBuf {
-    peers.join("target/python/bin/python")
-}
-
-/// Installs the peers that are Python packages, at the versions of `requirements.txt`. Uses the network.
-///
-/// # Errors
-/// [`Failure::Internal`] where there is no Python, or it cannot install them.
-pub fn install() -> Result<(), Failure> {
-    let peers = folder()?;
-    let python = interpreter(&peers);
-    let run = |command: &mut Command| {
-        let done = command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr())).status();
-        let done = done.map_err(|error| Failure::Internal(format!("cannot run {command:?}: {error}")))?;
-        let failed = || Failure::Internal(format!("{command:?} failed; see its message above"));
-        done.success().then_some(()).ok_or_else(failed)
-    };
-    run(Command::new("python3").args(["-m", "venv"]).arg(peers.join("target/python")))?;
-    let mut pip = Command::new(python);
-    run(pip.args(["-m", "pip", "install", "--only-binary", ":all:", "-r"]).arg(peers.join("python/requirements.txt")))
-}
-
-/// Builds the worker and returns the program. A build that is up to date takes a fraction of a second.
-fn build(peers: &Path, width: Width) -> Result<PathBuf, Failure> {
+/// Builds a worker and returns the program. A build that is up to date takes a fraction of a second.
+fn build(peers: &Path, package: Crate, width: Width) -> Result<PathBuf, Failure> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| peers.join("target"), PathBuf::from);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(peers).stdin(Stdio::null()).stdout(Stdio::piped());
     command.args(["build", "--release", "--locked", "--quiet", "--message-format=json-render-diagnostics"]);
-    command.arg("--target-dir").arg(std::path::absolute(target).unwrap_or_default().join(width.name()));
-    match width {
-        // The chacha20 crate uses AVX-512 only if told so when it is built.
-        Width::Widest => {
-            let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-            command.env("RUSTFLAGS", format!("{flags} --cfg chacha20_avx512"));
-        }
-        Width::Avx2 => {
-            command.arg("--no-default-features");
-        }
+    command.args(["--package", package.package()]);
+    command.arg("--target-dir").arg(std::path::absolute(target).unwrap_or_default().join(package.folder(width)));
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    command.env("RUSTFLAGS", format!("{flags} {}", package.flags(width)).trim());
+    if width == Width::Avx2 {
+        command.arg("--no-default-features");
     }
-    let hint = "The peers are built on first use, which needs cargo and the network; to see why it fails: \
-                cargo build --release --manifest-path bench-harness/peers/Cargo.toml";
+    let hint = format!(
+        "it is built on first use, which needs cargo and the network; to see why that fails: cargo build --release \
+         --manifest-path bench-harness/peers/Cargo.toml --package {}",
+        package.package()
+    );
     let built = command.stderr(Stdio::inherit()).output();
-    let built = built.map_err(|error| Failure::Internal(format!("cannot run cargo: {error}. {hint}")))?;
+    let built = built.map_err(|error| Failure::Internal(format!("cannot run cargo: {error}; {hint}")))?;
     if !built.status.success() {
-        return Err(Failure::Internal(format!("the peer worker does not build. {hint}")));
+        return Err(Failure::Internal(format!("does not build; {hint}")));
     }
     let messages = String::from_utf8_lossy(&built.stdout);
-    executable(&messages).ok_or_else(|| Failure::Internal(format!("cargo built no peer worker. {hint}")))
+    let program = executable(&messages);
+    program.filter(|program| program.is_file()).ok_or_else(|| Failure::Internal(format!("cargo built nothing; {hint}")))
 }
 
 fn executable(messages: &str) -> Option<PathBuf> {

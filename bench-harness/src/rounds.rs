@@ -77,6 +77,10 @@ pub struct Facts {
     pub error_max: f64,
     /// The same, root mean square.
     pub error_rms: f64,
+    /// Resident memory at its peak while that round ran, all parties in one process, above what it had before. Null where the
+    /// system tells none.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
 }
 
 /// A round that was run once, and is run again piece by piece.
@@ -150,6 +154,7 @@ impl Ours {
             robots,
             error_max: 0.0,
             error_rms: 0.0,
+            memory_bytes: None,
         };
         let mut ours = Self {
             round,
