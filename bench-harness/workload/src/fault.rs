@@ -18,6 +18,8 @@ pub enum Fault {
     Malformed(String),
     /// Training led to values that are not finite.
     Diverged,
+    /// A file could not be read or written.
+    File(std::io::Error),
     /// The training framework failed.
     Framework(candle_core::Error),
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Fault {
                 write!(f, "{found} values where the width and rank of the workload ask for {expected}")
             }
             Self::Diverged => f.write_str("training led to values that are not finite: start from a smaller adapter"),
+            Self::File(error) => write!(f, "the corpus cannot be read or written: {error}"),
             Self::Framework(error) => write!(f, "the training framework failed: {error}"),
         }
     }
@@ -37,7 +40,11 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        if let Self::Framework(error) = self { Some(error) } else { None }
+        match self {
+            Self::Framework(error) => Some(error),
+            Self::File(error) => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -50,5 +57,11 @@ impl From<candle_core::Error> for Fault {
 impl From<safetensors::SafeTensorError> for Fault {
     fn from(error: safetensors::SafeTensorError) -> Self {
         Self::Malformed(format!("not the weights that were asked for: {error}"))
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self::File(error)
     }
 }

@@ -23,16 +23,18 @@
 //!
 //! **Invariant.** The same configuration gives the same bytes, on one machine with one binary: every random number
 //! comes from a named stream of the seed, and nothing depends on threads, clocks or the order of a map.
-//! **Invariant.** No clock, no file, no terminal: whoever calls measures and stores.
+//! **Invariant.** No clock, no path, no terminal: whoever calls measures, and opens what a corpus is written to.
 #![forbid(unsafe_code)]
 
 pub mod arm;
 mod config;
+pub mod corpus;
 mod evaluation;
 mod fault;
 mod imitation;
 mod learner;
 mod policy;
+mod profile;
 mod random;
 mod reinforcement;
 mod robots;
@@ -43,6 +45,7 @@ pub use evaluation::{Episode, Evaluation, Record};
 pub use fault::Fault;
 pub use learner::{Effort, Experience, Learner};
 pub use policy::{Base, adapter_from_safetensors, adapter_to_safetensors};
+pub use profile::Profile;
 pub use robots::{Cohort, Robot};
 
 /// Trains version 0: a base policy that has only seen the robot of the data sheet.
