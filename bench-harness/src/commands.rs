@@ -4,6 +4,7 @@
 pub(crate) mod authority;
 pub(crate) mod calibrate;
 pub(crate) mod compare_peers;
+pub(crate) mod corpus;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod gpu;

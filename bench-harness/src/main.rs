@@ -5,8 +5,8 @@ mod commands;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    authority, calibrate, compare_peers, demo, doctor, gpu, kat, keyholder, robot, round_memory, server, sum_uploads,
-    table,
+    authority, calibrate, compare_peers, corpus, demo, doctor, gpu, kat, keyholder, robot, round_memory, server,
+    sum_uploads, table,
 };
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
@@ -33,6 +33,7 @@ Examples:
   tensorguard compare-peers --filter ntt        ours against others, interleaved in one run
   tensorguard kat --in q.json --out a.json      known answers for given seeds
   tensorguard demo                              a whole fleet on this machine, shown at work
+  tensorguard corpus make --out il.corpus       real training, recorded to be replayed
 
 Exit codes: 0 done, 1 something outside failed, 2 usage, 3 slower than the base, 4 nothing selected, 5 no answer: too noisy,
 or the check could not prove itself, 6 not comparable, 7 figures of the wrong provenance, 8 wrong result, 130 interrupted.";
@@ -51,6 +52,7 @@ enum Command {
     Server(server::Server),
     Robot(robot::Robot),
     Keyholder(keyholder::Keyholder),
+    Corpus(corpus::CorpusCommand),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +80,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Server(server)) => server.run(),
         Some(Command::Robot(robot)) => robot.run(),
         Some(Command::Keyholder(keyholder)) => keyholder.run(),
+        Some(Command::Corpus(corpus)) => corpus.run(),
     }
 }
 

@@ -259,15 +259,39 @@ impl std::fmt::Display for Stats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Plan { config, campaigns, rounds, robots, effort, maker, .. } = &self.plan;
         let mut text = String::new();
-        writeln!(text, "{} of {} values, {campaigns} campaigns x {rounds} rounds x {robots} robots, made by {maker}", config.task.name(), config.values())?;
-        writeln!(text, "{} of updates; a cell with more than {robots} clients replays these robots' updates in turn", megabytes(self.update_bytes))?;
-        writeln!(text, "judged on {} robots x {} episodes of either kind, old and new in the same episodes", effort.robots, effort.episodes)?;
-        writeln!(text, "round  held out old -> new  outside old -> new  KL nats  update rms  largest  collect ms  train ms  judge ms")?;
+        writeln!(
+            text,
+            "{} of {} values, {campaigns} campaigns x {rounds} rounds x {robots} robots, made by {maker}",
+            config.task.name(),
+            config.values()
+        )?;
+        writeln!(
+            text,
+            "{} of updates; a cell with more than {robots} clients replays these robots' updates in turn",
+            megabytes(self.update_bytes)
+        )?;
+        writeln!(
+            text,
+            "judged on {} robots x {} episodes of either kind, old and new in the same episodes",
+            effort.robots, effort.episodes
+        )?;
+        writeln!(
+            text,
+            "round  held out old -> new  outside old -> new  KL nats  update rms  largest  collect ms  train ms  judge ms"
+        )?;
         for r in &self.rounds {
             let (held, outside) = ([r.held_out_old, r.held_out_new], [r.outside_old, r.outside_new]);
-            write!(text, "{:>5}  {:>10.3} -> {:<7.3}  {:>9.3} -> {:<7.3}", r.round, held[0], held[1], outside[0], outside[1])?;
+            write!(
+                text,
+                "{:>5}  {:>10.3} -> {:<7.3}  {:>9.3} -> {:<7.3}",
+                r.round, held[0], held[1], outside[0], outside[1]
+            )?;
             write!(text, " {:>7.2}  {:>10.5}  {:>7.4}", r.kl_nats, r.update_rms, r.update_largest)?;
-            writeln!(text, "  {:>10.1}  {:>8.1}  {:>8.1}", r.collect_cpu_ms_per_robot, r.train_cpu_ms_per_robot, r.evaluate_cpu_ms)?;
+            writeln!(
+                text,
+                "  {:>10.1}  {:>8.1}  {:>8.1}",
+                r.collect_cpu_ms_per_robot, r.train_cpu_ms_per_robot, r.evaluate_cpu_ms
+            )?;
         }
         writeln!(text, "hash {}", self.hash)?;
         f.write_str(&text)
