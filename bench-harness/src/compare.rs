@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::end_to_end::{self, Absent, Rounds, is_round};
 use crate::failure::Failure;
 use crate::machine::Machine;
+use crate::paired;
 use crate::peer::{Answer, Crate, Program, Request, Width, Worker, digest, fixed, keep_core};
 use crate::progress::Progress;
 use crate::stats::{Interval, median, paired_ratio};
@@ -21,7 +22,8 @@ const PLONKY3: [(&str, u32); 2] = [("Plonky3 0.8.0 BabyBear", 0x7800_0001), ("Pl
 const SPARSE: usize = 16;
 const CHACHA: &str = "chacha20 0.10.2";
 const MEMORY: &str = "memory read";
-const ITSELF: &str = "itself";
+/// The peer that is our own code.
+pub const ITSELF: &str = "itself";
 /// Length of our sample; theirs has the same number of runs.
 const SAMPLE_NS: u64 = 5_000_000;
 /// More than this between identical code, and nothing on this machine can be told apart.
@@ -264,18 +266,8 @@ fn row(cpu: &Cpu, case: Match, worker: Option<&mut Worker>, effort: Effort) -> R
     };
     let repetitions = Clock::Cpu.calibrate(SAMPLE_NS, || task.step(cpu))?;
     theirs.sample(cpu, repetitions)?;
-    let mut samples = Vec::new();
-    for pair in 0..effort.pairs() {
-        // Ours, theirs, theirs, ours: a drift hits both sides alike.
-        let mut ours = || Clock::Cpu.sample(repetitions, || task.step(cpu));
-        samples.push(if pair % 2 == 0 {
-            let ours = ours()?;
-            (ours, theirs.sample(cpu, repetitions)?)
-        } else {
-            let theirs = theirs.sample(cpu, repetitions)?;
-            (ours()?, theirs)
-        });
-    }
+    let ours = || Ok(Clock::Cpu.sample(repetitions, || task.step(cpu))?);
+    let samples = paired::pairs(effort.pairs(), ours, || theirs.sample(cpu, repetitions))?;
     let each = |side: fn(&(u64, u64)) -> u64| {
         median(&samples.iter().map(|pair| side(pair) as f64 / repetitions as f64).collect::<Vec<_>>())
     };

@@ -6,6 +6,7 @@
 use crate::compare::{Effort, Row};
 use crate::failure::Failure;
 use crate::memory::{self, Server};
+use crate::paired;
 use crate::peer::{self, Program, Width, Worker, keep_core};
 use crate::progress::Progress;
 use crate::python::Environment;
@@ -223,17 +224,7 @@ fn row(session: &mut Session<'_>, step: Step, facts: &Facts) -> Result<Row, Fail
     let affordable = (ROW_NS / (each * repetitions).max(1)) as usize;
     let pairs = affordable.clamp(LEAST_PAIRS, effort.pairs().max(LEAST_PAIRS));
     let pairs = if effort == Effort::Smoke { effort.pairs() } else { pairs };
-    let mut samples = Vec::new();
-    for pair in 0..pairs {
-        // Turns change sides, so that a drift hits both alike.
-        samples.push(if pair % 2 == 0 {
-            let ours = ours.sample(cpu, step, repetitions)?;
-            (ours, theirs(repetitions)?)
-        } else {
-            let theirs = theirs(repetitions)?;
-            (ours.sample(cpu, step, repetitions)?, theirs)
-        });
-    }
+    let samples = paired::pairs(pairs, || ours.sample(cpu, step, repetitions), || theirs(repetitions))?;
     let middle = |side: fn(&(u64, u64)) -> u64| {
         median(&samples.iter().map(|pair| side(pair) as f64 / repetitions as f64).collect::<Vec<_>>())
     };

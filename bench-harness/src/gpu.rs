@@ -5,6 +5,7 @@
 
 use crate::failure::Failure;
 use crate::machine::Machine;
+use crate::record::Measure;
 use crate::stats::median;
 use cuda::{Cuda, Facts, Memory, Product, Resident};
 use kernels::{Backend, DecryptJob, Direction, Encoding, EncryptJob, Fault, Modulus, Plan, Ring, Secret, Shape};
@@ -58,6 +59,8 @@ pub struct Row {
     pub unit: &'static str,
     /// The device's limit in the same unit, and which one it is.
     pub floor: Option<(f64, &'static str)>,
+    /// Whose nanoseconds the samples are: the device's own, or elapsed ones for whole jobs.
+    pub clock: Measure,
     /// All samples, in nanoseconds. In a file of their own.
     #[serde(skip)]
     pub samples_ns: Vec<u64>,
@@ -141,6 +144,7 @@ impl Bench<'_> {
             value: (time > 0.0 && !self.is_stand_in).then_some(value),
             unit,
             floor,
+            clock: Measure::DeviceNs,
             samples_ns,
         });
         value
@@ -240,6 +244,7 @@ impl Bench<'_> {
     /// Whole jobs through the contract: from the host's memory and back.
     fn end_to_end(&mut self) -> Result<(), Failure> {
         let Some((name, encoding)) = suites()?.into_iter().next() else { return Ok(()) };
+        let on_the_device = self.rows.len();
         let (a_seed, message_seed) = (&[1; 32], &Secret::new([2; 32]));
         for parameters in [2_500, 250_000, self.size(2_500_000, 25_000)] {
             let kib = parameters * 4 / 1000;
@@ -263,6 +268,7 @@ impl Bench<'_> {
             let samples = self.wall(|cuda| cuda.decrypt(&open, &accumulator, &mut opened).map(drop))?;
             self.row(format!("{name} decrypt from host, {kib} KB"), samples, fp32, None);
         }
+        self.rows[on_the_device..].iter_mut().for_each(|row| row.clock = Measure::WallNs);
         Ok(())
     }
 
@@ -301,11 +307,17 @@ fn suites() -> Result<Vec<(&'static str, Encoding)>, Failure> {
     ])
 }
 
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, capability, driver, multiprocessors, .. } = self;
+        write!(f, "{name}, capability {capability}, {multiprocessors} multiprocessors, driver {driver}")
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Device { name, capability, driver, multiprocessors, .. } = &self.device;
         writeln!(f, "{}, commit {}", self.program, self.commit.unwrap_or("unknown"))?;
-        writeln!(f, "{name}, capability {capability}, {multiprocessors} multiprocessors, driver {driver}")?;
+        writeln!(f, "{}", self.device)?;
         writeln!(f, "\n{:58} {:>12} {:14} {:>10}", "", "median", "", "of floor")?;
         for Row { name, value, unit, floor, .. } in &self.rows {
             let Some(value) = value else {

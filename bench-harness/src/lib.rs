@@ -5,25 +5,31 @@
 //! in one run. Every kernel's output is compared with [`kernels::reference`] before its time counts.
 #![forbid(unsafe_code)]
 
+pub mod ab;
 pub mod aligned;
 pub mod backends;
 pub mod bandwidth;
+pub mod baselines;
 pub mod calibration;
 pub mod clock;
 pub mod compare;
+pub mod decision;
 pub mod device;
 pub mod doctor;
 pub mod end_to_end;
 pub mod failure;
 pub mod fleet;
 pub mod gpu;
+pub mod interrupt;
 pub mod kat;
 pub mod logs;
 pub mod machine;
 pub mod memory;
+pub mod paired;
 pub mod peer;
 pub mod progress;
 pub mod python;
+pub mod record;
 pub mod results;
 pub mod round_peer;
 pub mod rounds;

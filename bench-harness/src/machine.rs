@@ -1,10 +1,11 @@
 //! What can be known about this machine without measuring. Unknown facts are `None`, never guessed.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Facts about the machine.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// Operating system and architecture.
     pub platform: String,
@@ -20,6 +21,12 @@ pub struct Machine {
     pub cache_bytes: Option<u64>,
     /// How the clock frequency is governed.
     pub governor: Option<String>,
+    /// Processors' worth of time that a control group allows; none if it does not limit.
+    #[serde(default)]
+    pub quota_cores: Option<f64>,
+    /// How a board limits its power, as `nvpmodel` names it.
+    #[serde(default)]
+    pub power_mode: Option<String>,
     /// Mean number of running processes over the last minute.
     pub load: Option<f64>,
 }
@@ -37,6 +44,8 @@ impl Machine {
             memory_bytes: read("/proc/meminfo").and_then(|info| memory_bytes(&info)),
             cache_bytes: cache_bytes(),
             governor,
+            quota_cores: read("/proc/self/cgroup").and_then(|groups| quota(&groups)),
+            power_mode: read("/var/lib/nvpmodel/status"),
             load: load(),
         }
     }
@@ -68,6 +77,46 @@ fn busy_ticks(stat: &str) -> Option<u64> {
     let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
     let ticks: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>().ok()?;
     [0, 1, 2, 5, 6, 7].iter().map(|&field| ticks.get(field)).sum()
+}
+
+/// What the processors did so far, in ticks: all of it, and what the host gave to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticks {
+    all: u64,
+    stolen: u64,
+}
+
+impl Ticks {
+    /// Now.
+    #[must_use]
+    pub fn now() -> Option<Self> {
+        ticks(&read("/proc/stat")?)
+    }
+
+    /// The share that the host gave to others since.
+    #[must_use]
+    pub fn steal_since(self, begin: Self) -> f64 {
+        self.stolen.saturating_sub(begin.stolen) as f64 / self.all.saturating_sub(begin.all).max(1) as f64
+    }
+}
+
+/// The first line counts: user, nice, system, idle, iowait, irq, softirq, steal, and guests, which are in user already.
+fn ticks(stat: &str) -> Option<Ticks> {
+    let counts = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
+    let counts: Vec<u64> = counts.map(str::parse).collect::<Result<_, _>>().ok()?;
+    Some(Ticks { all: counts.iter().sum(), stolen: *counts.get(7)? })
+}
+
+/// The quota of this process's control group: version 2 has one hierarchy, whose line begins with `0::`.
+fn quota(groups: &str) -> Option<f64> {
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?.trim_start_matches('/');
+    quota_cores(&read(&format!("/sys/fs/cgroup/{group}/cpu.max")).or_else(|| read("/sys/fs/cgroup/cpu.max"))?)
+}
+
+fn quota_cores(max: &str) -> Option<f64> {
+    let (quota, period) = max.split_once(' ')?;
+    let cores = quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?;
+    Some(cores).filter(|cores| cores.is_finite())
 }
 
 /// Where a program lies, if it is on the search path.
@@ -130,6 +179,16 @@ mod tests {
     fn a_label_is_fit_for_a_folder() {
         let machine = Machine { cpu: Some("AMD EPYC(TM) 9555 / x".into()), cores: 2, ..Machine::look() };
         assert_eq!(machine.label(), "amd-epyc-tm-9555-x-2c");
+    }
+
+    #[test]
+    fn quotas_and_stolen_time_are_read() {
+        assert_eq!(quota_cores("150000 100000"), Some(1.5));
+        assert_eq!((quota_cores("max 100000"), quota_cores("1 0"), quota_cores("")), (None, None, None));
+        let ticks = |stat| ticks(stat).expect("a count");
+        let (begin, end) = (ticks("cpu  10 0 10 70 0 0 5 5 3 0\ncpu0 1"), ticks("cpu  20 0 20 120 0 0 10 30 3 0\n"));
+        assert_eq!((begin.all, end.steal_since(begin)), (100, 0.25));
+        assert_eq!(super::ticks("cpu  1 2"), None);
     }
 
     #[test]

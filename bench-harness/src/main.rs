@@ -5,11 +5,12 @@ mod commands;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    authority, calibrate, compare_peers, corpus, demo, doctor, gpu, kat, keyholder, robot, round_memory, server,
-    sum_uploads, table,
+    ab, authority, baseline, calibrate, compare, compare_peers, completions, corpus, demo, doctor, gate, gpu, kat,
+    keyholder, results, robot, round_memory, server, sum_uploads, table, verify,
 };
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
+use tensorguard::progress::{self, Mode};
 
 /// Measures TensorGuard's kernels on this machine.
 ///
@@ -22,6 +23,9 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     table: table::Table,
+    /// What to say meanwhile, on standard error.
+    #[arg(long, value_enum, default_value_t = Mode::Auto, global = true, env = "TENSORGUARD_PROGRESS")]
+    progress: Mode,
 }
 
 const EXAMPLES: &str = "\
@@ -30,10 +34,12 @@ Examples:
   tensorguard --isa cpu-avx2                    the table for one instruction set
   tensorguard doctor                            what this machine offers
   tensorguard calibrate                         from which sizes on the GPU is faster
+  tensorguard ab --base main                    is this program slower than the one built from main?
   tensorguard compare-peers --filter ntt        ours against others, interleaved in one run
   tensorguard kat --in q.json --out a.json      known answers for given seeds
   tensorguard demo                              a whole fleet on this machine, shown at work
   tensorguard corpus make --out il.corpus       real training, recorded to be replayed
+  tensorguard verify results/*/                 are recorded figures what their samples give?
 
 Exit codes: 0 done, 1 something outside failed, 2 usage, 3 slower than the base, 4 nothing selected, 5 no answer: too noisy,
 or the check could not prove itself, 6 not comparable, 7 figures of the wrong provenance, 8 wrong result, 130 interrupted.";
@@ -41,6 +47,11 @@ or the check could not prove itself, 6 not comparable, 7 figures of the wrong pr
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(doctor::Doctor),
+    Ab(ab::Ab),
+    Gate(gate::Gate),
+    Compare(compare::Compare),
+    Baseline(baseline::Baseline),
+    AbWorker(ab::AbWorker),
     Calibrate(calibrate::Calibrate),
     Gpu(gpu::Gpu),
     ComparePeers(compare_peers::ComparePeers),
@@ -53,10 +64,15 @@ enum Command {
     Robot(robot::Robot),
     Keyholder(keyholder::Keyholder),
     Corpus(corpus::CorpusCommand),
+    Results(results::Results),
+    Verify(verify::Verify),
+    Completions(completions::Completions),
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    let cli = Cli::parse();
+    progress::choose(cli.progress);
+    match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("tensorguard: {failure}");
@@ -69,6 +85,11 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         None => cli.table.run(),
         Some(Command::Doctor(doctor)) => doctor.run(),
+        Some(Command::Ab(ab)) => ab.run(),
+        Some(Command::Gate(gate)) => gate.run(),
+        Some(Command::Compare(compare)) => compare.run(),
+        Some(Command::Baseline(baseline)) => baseline.run(),
+        Some(Command::AbWorker(worker)) => worker.run(),
         Some(Command::Calibrate(calibrate)) => calibrate.run(),
         Some(Command::Gpu(gpu)) => gpu.run(),
         Some(Command::ComparePeers(compare_peers)) => compare_peers.run(),
@@ -81,6 +102,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Robot(robot)) => robot.run(),
         Some(Command::Keyholder(keyholder)) => keyholder.run(),
         Some(Command::Corpus(corpus)) => corpus.run(),
+        Some(Command::Results(results)) => results.run(),
+        Some(Command::Verify(verify)) => verify.run(),
+        Some(Command::Completions(completions)) => completions.run(),
     }
 }
 

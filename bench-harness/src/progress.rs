@@ -1,7 +1,37 @@
-//! One line that says how far it is: rewritten on a terminal, every 30 seconds otherwise.
+//! One line that says how far it is: rewritten on a terminal, every 30 seconds otherwise; or nothing; or JSON events.
 
+use serde::Serialize;
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+/// What to say meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// A line that is rewritten on a terminal; elsewhere one every 30 seconds.
+    Auto,
+    /// Nothing.
+    Quiet,
+    /// One JSON object for each step.
+    Json,
+}
+
+static MODE: OnceLock<Mode> = OnceLock::new();
+
+/// Chooses for the whole process, once, before anything is measured.
+pub fn choose(mode: Mode) {
+    // The first choice stays.
+    let _ = MODE.set(mode);
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    event: &'static str,
+    step: usize,
+    steps: usize,
+    what: &'a str,
+    left_s: Option<f64>,
+}
 
 /// How often a line is printed where it cannot be rewritten.
 const QUIET: Duration = Duration::from_secs(30);
@@ -26,32 +56,53 @@ impl Progress {
 
     /// Says that the next step begins.
     pub fn step(&mut self, what: &str) {
-        let line = format!("[{}/{}] {what}{}", self.done + 1, self.steps, self.left());
-        let mut out = std::io::stderr();
-        // A terminal that went away is no reason to stop.
-        if self.terminal {
-            let _ = write!(out, "\r\x1b[K{line}");
-            let _ = out.flush();
-        } else if self.last.elapsed() >= QUIET {
-            self.last = Instant::now();
-            let _ = writeln!(out, "{line}");
-        }
+        self.say("step", self.done + 1, what);
         self.done += 1;
     }
 
+    /// Says how the step at hand is doing: an interval so far.
+    pub fn live(&mut self, what: &str) {
+        self.say("live", self.done, what);
+    }
+
+    fn say(&mut self, event: &'static str, step: usize, what: &str) {
+        let (steps, left_s) = (self.steps, self.left_s());
+        let mut out = std::io::stderr();
+        // A terminal that went away is no reason to stop.
+        match MODE.get().copied().unwrap_or(Mode::Auto) {
+            Mode::Quiet => {}
+            Mode::Json => {
+                let event = Event { event, step, steps, what, left_s };
+                let _ = writeln!(out, "{}", serde_json::to_string(&event).unwrap_or_default());
+            }
+            Mode::Auto => {
+                let left = left_s.map_or(String::new(), |left_s| format!(", about {left_s:.0} s left"));
+                let line = format!("[{step}/{steps}] {what}{left}");
+                if self.terminal {
+                    let _ = write!(out, "\r\x1b[K{line}");
+                    let _ = out.flush();
+                } else if self.last.elapsed() >= QUIET {
+                    self.last = Instant::now();
+                    let _ = writeln!(out, "{line}");
+                }
+            }
+        }
+    }
+
     /// Guesses the time left once something is done.
-    fn left(&self) -> String {
+    fn left_s(&self) -> Option<f64> {
         if self.done == 0 {
-            return String::new();
+            return None;
         }
         let each = self.begin.elapsed().as_secs_f64() / self.done as f64;
-        format!(", about {:.0} s left", each * (self.steps - self.done.min(self.steps)) as f64)
+        Some(each * (self.steps - self.done.min(self.steps)) as f64)
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.terminal {
+        let rewritten = MODE.get().is_none_or(|mode| *mode == Mode::Auto);
+        if self.terminal && rewritten {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }

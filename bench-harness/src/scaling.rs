@@ -3,6 +3,7 @@
 use crate::clock::{Clock, cpu_ns};
 use crate::failure::Failure;
 use crate::machine;
+use crate::paired;
 use crate::rounds::Ours;
 use crate::stats::{Interval, paired_ratio};
 use crate::task::{Case, Kernel, Scale, Task, check};
@@ -78,17 +79,9 @@ fn take_turns(
 ) -> Result<Scaling, Failure> {
     let repetitions = Clock::Wall.calibrate(SAMPLE_NS, || work(one))?;
     let mut sample = |cpu: &Cpu| Clock::Wall.sample(repetitions, || work(cpu));
-    let mut samples_ns = Vec::new();
     let (begin, ours, busy) = (Instant::now(), cpu_ns(), machine::busy_ns());
-    for pair in 0..PAIRS {
-        samples_ns.push(if pair % 2 == 0 {
-            let fast = sample(all)?;
-            (fast, sample(one)?)
-        } else {
-            let slow = sample(one)?;
-            (sample(all)?, slow)
-        });
-    }
+    let rows = paired::take_turns(2, 0..PAIRS, |arm| sample(if arm == 0 { all } else { one }))?;
+    let samples_ns: Vec<(u64, u64)> = rows.into_iter().map(|row| (row[0], row[1])).collect();
     let elapsed_ns = begin.elapsed().as_nanos() as f64;
     // Whole ticks, so a little may be missing.
     let others_ns = |after: u64, before: u64| after.saturating_sub(before).saturating_sub(cpu_ns() - ours) as f64;

@@ -30,22 +30,73 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The median of `theirs / ours` over pairs, with a bootstrap interval over the pairs.
-///
-/// Ratios are averaged as logarithms, so that swapping the two sides gives exactly the inverse.
+/// The value below which that share of the values lies, the nearest one at or above; NaN of nothing.
 #[must_use]
-pub fn paired_ratio(pairs: &[(u64, u64)]) -> Interval {
-    let logs: Vec<f64> = pairs.iter().map(|&(ours, theirs)| (theirs as f64 / ours as f64).ln()).collect();
-    let mut random = Random(SEED);
+pub fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
+}
+
+/// The medians of resamples, in order; none of nothing.
+#[must_use]
+pub fn resampled_medians(values: &[f64], seed: u64) -> Vec<f64> {
+    if values.is_empty() {
+        return Vec::new();
+    }
+    let mut random = Random(seed);
     let mut medians: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
-            let resample: Vec<f64> = logs.iter().map(|_| logs[random.below(logs.len())]).collect();
-            median(&resample)
+            let mut resample: Vec<f64> = values.iter().map(|_| values[random.below(values.len())]).collect();
+            let middle = resample.len() / 2;
+            let (below, &mut upper, _) = resample.select_nth_unstable_by(middle, f64::total_cmp);
+            match values.len() % 2 {
+                1 => upper,
+                _ => (below.iter().copied().max_by(f64::total_cmp).unwrap_or(upper) + upper) / 2.0,
+            }
         })
         .collect();
     medians.sort_by(f64::total_cmp);
-    let at = |share: f64| medians[(share * (RESAMPLES - 1) as f64).round() as usize].exp();
-    Interval { ratio: median(&logs).exp(), low: at(0.025), high: at(0.975) }
+    medians
+}
+
+/// A median with the interval that holds it in 95 of 100 resamplings; NaN of nothing.
+#[must_use]
+pub fn median_interval(values: &[f64], seed: u64) -> Interval {
+    let medians = resampled_medians(values, seed);
+    let at = |share: f64| medians.get((share * (RESAMPLES - 1) as f64).round() as usize).copied().unwrap_or(f64::NAN);
+    Interval { ratio: median(values), low: at(0.025), high: at(0.975) }
+}
+
+/// The same for ratios, from their logarithms, so that swapping the two sides gives exactly the inverse.
+#[must_use]
+pub fn paired_interval(logs: &[f64], seed: u64) -> Interval {
+    let Interval { ratio, low, high } = median_interval(logs, seed);
+    Interval { ratio: ratio.exp(), low: low.exp(), high: high.exp() }
+}
+
+/// The median of `theirs / ours` over pairs, with a bootstrap interval over the pairs.
+#[must_use]
+pub fn paired_ratio(pairs: &[(u64, u64)]) -> Interval {
+    let logs: Vec<f64> = pairs.iter().map(|&(ours, theirs)| (theirs as f64 / ours as f64).ln()).collect();
+    paired_interval(&logs, SEED)
+}
+
+/// The chance of at least `above` heads in `count` throws of a fair coin: how surprising that many pairs above a threshold
+/// are if the median is not.
+#[must_use]
+pub fn sign_test(above: u64, count: u64) -> f64 {
+    // The logarithm of the binomial coefficient, term by term.
+    let mut log_term = -(count as f64) * std::f64::consts::LN_2;
+    let mut sum = 0.0;
+    for heads in 0..=count {
+        if heads >= above {
+            sum += log_term.exp();
+        }
+        log_term += ((count - heads) as f64 / (heads + 1) as f64).ln();
+    }
+    sum.min(1.0)
 }
 
 /// SplitMix64: small, seeded, the same everywhere. Not for secrets.
@@ -102,6 +153,44 @@ mod tests {
             paired_ratio(&pairs).high - paired_ratio(&pairs).low
         };
         assert!(width(1) < width(20));
+    }
+
+    #[test]
+    fn sign_tests_agree_with_an_independent_program() {
+        // Python: sum(math.comb(n, k) for k in range(above, n + 1)) / 2 ** n
+        let known = [
+            (0, 7, 1.0),
+            (20, 20, 9.5367431640625e-07),
+            (15, 20, 0.020694732666015625),
+            (92, 160, 0.03434114602060316),
+        ];
+        for (above, count, expected) in known {
+            let got = sign_test(above, count);
+            assert!((got - expected).abs() <= 1e-9 + 1e-9 * expected, "{above} of {count}: {got}, not {expected}");
+        }
+        assert_eq!(sign_test(0, 0), 1.0);
+    }
+
+    #[test]
+    fn percentiles_are_values_that_occur() {
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!(
+            (percentile(&hundred, 0.95), percentile(&hundred, 0.0), percentile(&hundred, 1.0)),
+            (95.0, 1.0, 100.0)
+        );
+        assert_eq!(percentile(&[3.0], 0.95), 3.0);
+        assert!(percentile(&[], 0.95).is_nan());
+    }
+
+    #[test]
+    fn a_median_of_a_resample_is_the_median() {
+        // Resamples of one value, and of two: all there is between them.
+        assert_eq!(resampled_medians(&[7.0], 1), vec![7.0; RESAMPLES]);
+        let two = resampled_medians(&[1.0, 2.0], 1);
+        assert!(
+            two.iter().all(|median| [1.0, 1.5, 2.0].contains(median)) && two[0] == 1.0 && two[RESAMPLES - 1] == 2.0
+        );
+        assert!(resampled_medians(&[], 1).is_empty());
     }
 
     #[test]

@@ -1,0 +1,186 @@
+//! What a worker can be asked to time: the kernels, and the steps of whole rounds.
+
+use crate::clock::{Clock, cpu_ns};
+use crate::failure::Failure;
+use crate::rounds::{Ours, Step};
+use crate::task::{Case, Scale, Task, cases, check};
+use kernels::cpu::Cpu;
+use std::hint::black_box;
+
+/// Values of an update in rounds: 10 KB and 1 MB of fp32.
+const LENGTHS: [usize; 2] = [2500, 250_000];
+const STEPS: [Step; 4] = [Step::Encrypt, Step::Online, Step::Add, Step::Decrypt];
+/// Robots in the round that is checked before its steps are timed.
+const ROBOTS: u64 = 20;
+/// About this long are the runs that find out how long one run takes.
+const CALIBRATION_NS: u64 = 4_000_000;
+
+/// What is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// One step of a kernel: `forward/4096`.
+    Kernel(Case),
+    /// One step of a round: `round-encrypt/2500`.
+    Round(Step, usize),
+}
+
+impl Metric {
+    /// All there are.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let rounds = LENGTHS.iter().flat_map(|&length| STEPS.map(|step| Self::Round(step, length)));
+        cases().into_iter().map(Self::Kernel).chain(rounds).collect()
+    }
+
+    /// The name in filters and records.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Kernel(Case { kernel, n }) => format!("{}/{n}", kernel.name()),
+            Self::Round(step, length) => format!("{}/{length}", step.name()),
+        }
+    }
+
+    /// What one run handles.
+    #[must_use]
+    pub fn item(self) -> &'static str {
+        match self {
+            Self::Kernel(case) => case.kernel.item(),
+            Self::Round(..) => "value",
+        }
+    }
+}
+
+/// A metric with its data, and its output checked.
+#[derive(Debug)]
+pub struct Work<'a> {
+    /// What it is.
+    pub metric: Metric,
+    /// What one run handles.
+    pub items: u64,
+    /// CPU time of one run, about.
+    pub run_ns: f64,
+    /// Bytes that a robot sends, for rounds.
+    pub wire_bytes: Option<u64>,
+    cpu: &'a Cpu,
+    data: Data,
+    /// Turns of [`spin`] in a nanosecond.
+    spins_per_ns: f64,
+}
+
+/// The data of a metric, its output checked.
+#[derive(Debug)]
+pub enum Data {
+    /// A kernel's.
+    Kernel(Box<Task>),
+    /// A round's, and which step of it is meant.
+    Round(Box<Ours>, Step),
+}
+
+impl Data {
+    /// Makes it. Also gives how much one run handles, and for rounds what a robot sends.
+    ///
+    /// # Errors
+    /// [`Failure::Wrong`] where the output is wrong.
+    pub fn new(cpu: &Cpu, metric: Metric) -> Result<(Self, u64, Option<u64>), Failure> {
+        match metric {
+            Metric::Kernel(case) => {
+                check(cpu, case)?;
+                let task = Task::new(case, Scale::Full)?;
+                let items = task.items;
+                Ok((Self::Kernel(Box::new(task)), items, None))
+            }
+            Metric::Round(step, length) => {
+                let ours = Ours::prepare(cpu, length, ROBOTS)?;
+                // A NaN is wrong too.
+                if !ours.facts.error_max.le(&(1.0 / 127.0)) {
+                    return Err(Failure::Wrong(format!("our mean of a round is off by {}", ours.facts.error_max)));
+                }
+                let bytes = ours.facts.upload_bytes;
+                Ok((Self::Round(Box::new(ours), step), (length * step.updates()) as u64, Some(bytes)))
+            }
+        }
+    }
+
+    /// CPU time of so many runs.
+    ///
+    /// # Errors
+    /// [`Failure::Wrong`] where a step fails.
+    pub fn run(&mut self, cpu: &Cpu, runs: u64) -> Result<u64, Failure> {
+        match self {
+            Self::Kernel(task) => Ok(Clock::Cpu.sample(runs, || task.step(cpu))?),
+            Self::Round(ours, step) => ours.sample(cpu, *step, runs),
+        }
+    }
+}
+
+impl<'a> Work<'a> {
+    /// Prepares a metric and checks its output.
+    ///
+    /// # Errors
+    /// [`Failure::Wrong`] where the output is wrong.
+    pub fn new(cpu: &'a Cpu, metric: Metric) -> Result<Self, Failure> {
+        let (data, items, wire_bytes) = Data::new(cpu, metric)?;
+        let spins = 1 << 20;
+        let begin = cpu_ns();
+        spin(spins);
+        let spins_per_ns = spins as f64 / (cpu_ns() - begin).max(1) as f64;
+        let mut work = Self { metric, items, run_ns: 0.0, wire_bytes, cpu, data, spins_per_ns };
+        let mut runs = 1;
+        // The first run pays for untouched memory.
+        work.run(1)?;
+        loop {
+            let took = work.run(runs)?;
+            if took >= CALIBRATION_NS {
+                work.run_ns = took as f64 / runs as f64;
+                return Ok(work);
+            }
+            runs = (runs * CALIBRATION_NS / took.max(1)).clamp(runs + 1, runs * 16);
+        }
+    }
+
+    /// CPU time of so many runs, and of extra work on top of them: really done, in the same clock.
+    ///
+    /// # Errors
+    /// [`Failure::Wrong`] where a step fails.
+    pub fn sample(&mut self, runs: u64, extra: f64) -> Result<u64, Failure> {
+        let worked = self.run(runs)?;
+        if extra == 0.0 {
+            return Ok(worked);
+        }
+        let spins = extra * self.run_ns * runs as f64 * self.spins_per_ns;
+        let begin = cpu_ns();
+        spin(spins as u64);
+        Ok(worked + (cpu_ns() - begin))
+    }
+
+    fn run(&mut self, runs: u64) -> Result<u64, Failure> {
+        self.data.run(self.cpu, runs)
+    }
+}
+
+/// Arithmetic that takes time and nothing else.
+fn spin(turns: u64) {
+    let mut word = black_box(0x9E37_79B9_7F4A_7C15u64);
+    for _ in 0..turns {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+    }
+    black_box(word);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<String> = Metric::all().into_iter().map(Metric::name).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert!(names.contains(&"round-encrypt/2500".to_owned()) && names.contains(&"forward/4096".to_owned()));
+    }
+}

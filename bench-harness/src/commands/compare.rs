@@ -1,0 +1,53 @@
+//! `tensorguard compare`.
+
+use super::options::{print, print_json};
+use clap::Args;
+use std::path::PathBuf;
+use tensorguard::baselines::read;
+use tensorguard::decision::{Terms, sequential};
+use tensorguard::failure::Failure;
+use tensorguard::record::verify::verify;
+
+const EXAMPLES: &str = "\
+Examples:
+  tensorguard compare results/<old> results/<new>
+  tensorguard compare results/<old> results/<new> --delta 0.05 --json
+
+Both must come from the same machine, engine, command, configuration and corpus, or the exit code is 6. The machine may have
+changed between the two: `tensorguard ab` lets two builds take turns, and sees more. Exit codes: 0, 3 slower, 5, 6, 8.";
+
+/// Two recorded measurements: what became slower, with intervals.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Compare {
+    /// The folder of the earlier one.
+    old: PathBuf,
+    /// The folder of the later one.
+    new: PathBuf,
+    /// The slowdown that matters: 0.02 is 2 %.
+    #[arg(long, default_value_t = Terms::default().delta)]
+    delta: f64,
+    /// Print the decision as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Compare {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let terms = Terms { delta: self.delta, ..Terms::default() };
+        terms.check()?;
+        for folder in [&self.old, &self.new] {
+            if !verify(folder)?.differences.is_empty() {
+                let why = format!("{}: the record is not what its samples give", folder.display());
+                return Err(Failure::Wrong(why));
+            }
+        }
+        let decision = sequential::compare(&read(&self.old)?, &read(&self.new)?, &terms)?;
+        if self.json {
+            print_json(&decision)?
+        } else {
+            print(&decision.to_string())?
+        }
+        decision.verdict()
+    }
+}

@@ -1,0 +1,65 @@
+//! How a derived figure is computed: by name, from figures that are in the same record, so that anyone can do it again.
+
+use super::{Measure, Record};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A formula and what goes into it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "id", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Formula {
+    /// The sum of medians.
+    Sum {
+        /// What is added.
+        inputs: Vec<Input>,
+    },
+    /// One median over another: a share of a limit.
+    Share {
+        /// Above the line.
+        of: Input,
+        /// Below it.
+        limit: Input,
+    },
+    /// Nanoseconds for bytes to cross a link: `latency + bytes * 8 / rate`.
+    Transfer {
+        /// How many.
+        bytes: Input,
+        /// The link's rate.
+        bits_per_s: f64,
+        /// The link's latency, one way.
+        latency_ns: f64,
+    },
+}
+
+/// A figure of the same record: its median.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The cell.
+    pub cell: String,
+    /// The stage.
+    pub stage: String,
+    /// Whose.
+    pub arm: String,
+    /// Of what.
+    pub measure: Measure,
+}
+
+impl Formula {
+    /// Computes it.
+    ///
+    /// # Errors
+    /// The input that the record does not have.
+    pub fn evaluate(&self, record: &Record) -> Result<f64, String> {
+        let median = |input: &Input| {
+            let Input { cell, stage, arm, measure } = input;
+            let found = record.figure(cell, stage, arm, *measure).map(|figure| figure.median);
+            found.ok_or_else(|| format!("a formula needs {} of {arm} in {cell}, {stage}", measure.name()))
+        };
+        match self {
+            Self::Sum { inputs } => inputs.iter().map(median).sum(),
+            Self::Share { of, limit } => Ok(median(of)? / median(limit)?),
+            Self::Transfer { bytes, bits_per_s, latency_ns } => Ok(latency_ns + median(bytes)? * 8.0e9 / bits_per_s),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Writing a journal: lines are appended as they come, so that a run that ends early has lost nothing.
+
+use super::fold::{self, fold};
+use super::{Environment, Footer, Git, Header, Line, Record, VERSION, config_sha256, sha256};
+use crate::failure::Failure;
+use crate::machine::{Ticks, load};
+use crate::stats::SEED;
+use crate::whole_file::{Target, sync_folder};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// The journal's name in its folder.
+pub const SAMPLES: &str = "samples.jsonl";
+/// The record's.
+pub const RESULT: &str = "result.json";
+/// The page for people.
+pub const SUMMARY: &str = "summary.md";
+/// No journal or record that is read is larger.
+pub const MOST_BYTES: u64 = 64 << 20;
+
+/// What a run is about to measure.
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    /// The command.
+    pub command: &'a str,
+    /// The last part of the folder's name: small letters, digits and dashes.
+    pub what: &'a str,
+    /// What decides what is measured.
+    pub config: BTreeMap<String, Value>,
+    /// The hash of recorded traces, if any.
+    pub corpus_sha256: Option<String>,
+    /// Where.
+    pub environment: Environment,
+}
+
+/// A journal that is being written.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+    file: File,
+    begin: Instant,
+    ticks: Option<Ticks>,
+}
+
+impl Journal {
+    /// Makes a new folder below `parent` and writes the first lines.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where results of a checkout with local changes would go under its `results/`;
+    /// [`Failure::Internal`] where files cannot be written.
+    pub fn begin(parent: &Path, plan: Plan<'_>) -> Result<Self, Failure> {
+        clean_enough(parent)?;
+        fs::create_dir_all(parent).map_err(failed)?;
+        let now = seconds();
+        let label = plan.environment.machine.label();
+        let folder = new_folder(parent, &format!("{}-{label}-{}", date(now), plan.what)).map_err(failed)?;
+        let header = Header {
+            version: VERSION,
+            id: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            command: plan.command.to_owned(),
+            begin_utc: time_utc(now),
+            program: concat!("tensorguard ", env!("CARGO_PKG_VERSION")).to_owned(),
+            binary_sha256: this_program_sha256(),
+            git: git(),
+            argv: std::env::args().skip(1).collect(),
+            seed: SEED,
+            config_sha256: config_sha256(&plan.config),
+            config: plan.config,
+            corpus_sha256: plan.corpus_sha256,
+        };
+        let file = OpenOptions::new().append(true).create_new(true).open(folder.join(SAMPLES)).map_err(failed)?;
+        let mut journal = Self { folder, file, begin: Instant::now(), ticks: Ticks::now() };
+        journal.write(&Line::Header(header))?;
+        journal.write(&Line::Environment(plan.environment))?;
+        Ok(journal)
+    }
+
+    /// Goes on with an interrupted run. Gives the lines it has.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where it came to its end, or there is none; [`Failure::Incomparable`] where the configuration or
+    /// the program differs.
+    pub fn resume(folder: &Path, config: &BTreeMap<String, Value>) -> Result<(Self, Vec<Line>), Failure> {
+        let path = folder.join(SAMPLES);
+        let bytes = read_limited(&path)?;
+        let journal = fold::Journal::parse(&bytes).map_err(|why| refused(&path, &why))?;
+        let record = fold(&journal).map_err(|why| refused(&path, &why))?;
+        if record.footer.is_some() {
+            return Err(refused(&path, "it came to its end, so there is nothing to resume"));
+        }
+        if record.header.config_sha256 != config_sha256(config) {
+            let why = "it was begun with another configuration; give the same options, or begin anew";
+            return Err(Failure::Incomparable(format!("{}: {why}", path.display())));
+        }
+        if record.header.binary_sha256 != this_program_sha256() {
+            let why = "it was begun by another build of this program; begin anew";
+            return Err(Failure::Incomparable(format!("{}: {why}", path.display())));
+        }
+        let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
+        // A line that was cut off by a crash.
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        file.set_len(whole as u64).map_err(failed)?;
+        let folder = folder.to_owned();
+        Ok((Self { folder, file, begin: Instant::now(), ticks: Ticks::now() }, journal.lines))
+    }
+
+    /// Appends a line.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where it cannot be written.
+    pub fn write(&mut self, line: &Line) -> Result<(), Failure> {
+        let text = serde_json::to_string(line)? + "\n";
+        self.file.write_all(text.as_bytes()).map_err(failed)
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What it says so far.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where the lines do not fit together.
+    pub fn record(&self) -> Result<Record, Failure> {
+        let bytes = read_limited(&self.folder.join(SAMPLES))?;
+        fold::Journal::parse(&bytes).and_then(|journal| fold(&journal)).map_err(Failure::Internal)
+    }
+
+    /// Writes the last line, the record, and the page for people.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where the lines do not fit together, or files cannot be written.
+    pub fn finish(mut self, summary: impl FnOnce(&Record) -> String) -> Result<(PathBuf, Record), Failure> {
+        let steal = self.ticks.and_then(|begin| Ticks::now().map(|now| now.steal_since(begin)));
+        let wall_ns = self.begin.elapsed().as_nanos() as u64;
+        self.write(&Line::Footer(Footer { end_utc: time_utc(seconds()), wall_ns, load: load(), steal }))?;
+        self.file.sync_all().map_err(failed)?;
+        let record = self.record()?;
+        let text = serde_json::to_string_pretty(&record)? + "\n";
+        let page = page(&record, &summary(&record));
+        let whole = |name, text: String| {
+            Target::new(&self.folder.join(name), &[])?.write(|file| file.write_all(text.as_bytes()))
+        };
+        whole(RESULT, text)?;
+        whole(SUMMARY, page)?;
+        sync_folder(&self.folder).map_err(failed)?;
+        Ok((self.folder, record))
+    }
+}
+
+fn page(record: &Record, table: &str) -> String {
+    let Header { id, begin_utc, argv, git, .. } = &record.header;
+    let load = |load: Option<f64>| load.map_or("unknown".to_owned(), |load| format!("{load:.2}"));
+    let commit = git.as_ref().map_or("unknown".to_owned(), |git| {
+        let changes = if git.is_dirty { " with local changes" } else { "" };
+        format!("{}{changes}", git.commit)
+    });
+    let (before, after) = (record.environment.machine.load, record.footer.as_ref().and_then(|footer| footer.load));
+    let measured = format!("Measured {begin_utc} with `tensorguard {}`.", argv.join(" "));
+    let loads = format!("Load {} before, {} after.", load(before), load(after));
+    format!("# {id}\n\n{measured}\nCommit {commit}.\n{loads}\n\n```text\n{}\n```\n", table.trim_end())
+}
+
+/// Reads a file of limited size.
+///
+/// # Errors
+/// [`Failure::Usage`] where it cannot be read, or is larger.
+pub fn read_limited(path: &Path) -> Result<Vec<u8>, Failure> {
+    use std::io::Read;
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
+    let read = file.take(MOST_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(Failure::Usage(format!(
+            "{shown} is larger than {} MiB: no journal or record is",
+            MOST_BYTES >> 20
+        )));
+    }
+    Ok(bytes)
+}
+
+fn refused(path: &Path, why: &str) -> Failure {
+    Failure::Usage(format!("{}: {why}", path.display()))
+}
+
+fn failed(error: std::io::Error) -> Failure {
+    Failure::Internal(format!("cannot write results: {error}; see --out"))
+}
+
+/// What goes under a checkout's `results/` must come from a commit. Call it before anything is measured.
+///
+/// # Errors
+/// [`Failure::Usage`] where it would not.
+pub fn clean_enough(parent: &Path) -> Result<(), Failure> {
+    let Some(top) = git_says(&["rev-parse", "--show-toplevel"]) else { return Ok(()) };
+    let parent = std::path::absolute(parent).map_err(failed)?;
+    let parent = fs::canonicalize(&parent).unwrap_or(parent);
+    if parent.starts_with(Path::new(&top).join("results")) && git().is_some_and(|git| git.is_dirty) {
+        let why = "tracked files differ from the commit, so nobody could repeat what goes under results/; commit first, \
+                   or write elsewhere with --out";
+        return Err(Failure::Usage(why.to_owned()));
+    }
+    Ok(())
+}
+
+fn git_says(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn git() -> Option<Git> {
+    let commit = git_says(&["rev-parse", "HEAD"])?;
+    let changes = git_says(&["status", "--porcelain", "--untracked-files=no"]);
+    Some(Git { commit, is_dirty: changes.is_none_or(|list| !list.is_empty()) })
+}
+
+fn this_program_sha256() -> Option<String> {
+    Some(sha256(&fs::read(std::env::current_exe().ok()?).ok()?))
+}
+
+fn new_folder(parent: &Path, name: &str) -> std::io::Result<PathBuf> {
+    let mut folder = parent.join(name);
+    for count in 2..1000 {
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                folder = parent.join(format!("{name}-{count}"));
+            }
+            done => return done.map(|()| folder),
+        }
+    }
+    Err(std::io::ErrorKind::AlreadyExists.into())
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn time_utc(seconds: u64) -> String {
+    format!("{}T{:02}:{:02}:{:02}Z", date(seconds), seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
+}
+
+/// The day of a time in seconds since 1970, UTC, as YYYY-MM-DD. Howard Hinnant's civil_from_days.
+fn date(seconds: u64) -> String {
+    let days = seconds / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    format!("{:04}-{month:02}-{day:02}", year + era * 400 + u64::from(month <= 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_right_around_leap_days() {
+        let days = [(0, "1970-01-01"), (951_782_400, "2000-02-29"), (951_868_800, "2000-03-01")];
+        for (seconds, expected) in days {
+            assert_eq!(date(seconds), expected);
+        }
+        assert_eq!(date(4_107_542_400 - 1), "2100-02-28");
+        assert_eq!(time_utc(1_798_761_599), "2026-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn a_folder_is_never_used_twice() {
+        let parent = std::env::temp_dir().join(format!("tensorguard-results-{}", std::process::id()));
+        fs::create_dir_all(&parent).expect("a temporary folder");
+        let names: Vec<_> = (0..3).filter_map(|_| new_folder(&parent, "a").ok()).collect();
+        fs::remove_dir_all(&parent).expect("it was just made");
+        assert_eq!(names, [parent.join("a"), parent.join("a-2"), parent.join("a-3")]);
+    }
+}
