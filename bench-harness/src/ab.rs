@@ -80,10 +80,12 @@ impl Trial {
         clean_enough(&self.out)?;
         let metrics = self.selected()?;
         interrupt::listen()?;
+        // Before this process keeps to one core, which would be all it sees.
+        let machine = Machine::look();
         keep_core();
         let mut pair = self.start()?;
         let mut again = Worker::start(AGAIN, &self.base.program, &self.engine)?;
-        let mut notes = self.notes()?;
+        let mut notes = self.notes(machine)?;
         let mut progress = Progress::new(metrics.len());
         for metric in metrics {
             progress.step(&metric.name());
@@ -96,14 +98,14 @@ impl Trial {
         notes.journal.finish(|record| record.decision.as_ref().map_or(String::new(), ToString::to_string))
     }
 
-    fn notes(&self) -> Result<Notes, Failure> {
+    fn notes(&self, machine: Machine) -> Result<Notes, Failure> {
         let config = self.config()?;
         if let Some(folder) = &self.resume {
             let (journal, known) = Journal::resume(folder, &config)?;
             return Ok(Notes { journal, known });
         }
         let what = format!("ab-{}", self.engine.trim_start_matches("cpu-"));
-        let environment = Environment { machine: Machine::look(), engine: self.engine.clone(), gpu: None };
+        let environment = Environment { machine, engine: self.engine.clone(), gpu: None };
         let plan = Plan { command: "ab", what: &what, config, corpus_sha256: None, environment };
         Ok(Notes { journal: Journal::begin(&self.out, plan)?, known: Vec::new() })
     }
