@@ -1,5 +1,6 @@
 //! A fleet's parties as processes: what each has in its folder, and how each is run. The protocol itself is in `fleet/`.
 
+pub mod arms;
 pub mod charter;
 pub mod demo;
 pub mod files;

@@ -2,15 +2,18 @@
 
 use clap::Args;
 use tensorguard::failure::Failure;
-use tensorguard::fleet::demo::{Show, run};
+use tensorguard::fleet::demo::{Show, Updates, run};
+use workload::{Config, Size, Task};
 
 const EXAMPLES: &str = "\
 Examples:
   tensorguard demo
-  tensorguard demo --robots 5 --values 250000 --rounds 1
+  tensorguard demo --robots 5 --rounds 3
+  tensorguard demo --synthetic 250000 --rounds 1
 
-Everything is real but the updates, which are synthetic: keys, certificates, TLS, encryption, sums, signatures. In the first
-round the server is killed while robots upload, and goes on where it was.";
+Robot arms train, encrypt and upload; the key holder opens the mean, tries it on arms that never trained, and rolls out what
+the gate lets pass. All of it is real: training, keys, certificates, TLS, sums, signatures. In the first round the server is
+killed while robots upload, and goes on where it was. With --synthetic nobody trains and no gate judges.";
 
 /// A whole fleet on this machine, each party a process, shown at work step by step; its means are checked.
 #[derive(Debug, Args)]
@@ -19,9 +22,9 @@ pub(crate) struct Demo {
     /// Robots.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=200))]
     robots: u16,
-    /// Values in an update.
-    #[arg(long, default_value_t = 25_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    values: u64,
+    /// Updates of so many made-up values instead of learned ones.
+    #[arg(long, value_name = "VALUES", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    synthetic: Option<u64>,
     /// Rounds.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=20))]
     rounds: u64,
@@ -29,6 +32,8 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        run(Show { robots: self.robots.into(), values: self.values, rounds: self.rounds })
+        let arms = Updates::Arms(Config::of(Task::Imitation, Size::Kb10, 7));
+        let updates = self.synthetic.map_or(arms, Updates::Synthetic);
+        run(Show { robots: self.robots.into(), updates, rounds: self.rounds })
     }
 }

@@ -30,13 +30,17 @@ pub(crate) struct Keyholder {
     /// Opens means of fewer than 16 robots: whoever controls all but one of them reads that one.
     #[arg(long, value_name = "ROBOTS")]
     lower_min_robots_to: Option<u64>,
+    /// The folder of what robot arms learn: each mean is tried on arms that never trained, and rolled out if the gate lets
+    /// it pass. Without it there is no gate.
+    #[arg(long)]
+    lesson: Option<PathBuf>,
 }
 
 impl Keyholder {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let policy = self.lower_min_robots_to.map_or_else(Policy::default, Policy::lowered_to);
-        let Self { folder, registry, server, .. } = self;
-        let post = Post { folder, registry, server, policy };
+        let Self { folder, registry, server, lesson, .. } = self;
+        let post = Post { folder, registry, server, policy, lesson: lesson.as_deref() };
         work(&post, backends::chosen(None, 1)?.as_ref())
     }
 }

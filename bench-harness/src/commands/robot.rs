@@ -4,6 +4,7 @@ use clap::Args;
 use std::path::PathBuf;
 use tensorguard::backends;
 use tensorguard::failure::Failure;
+use tensorguard::fleet::arms::{self, ArmLearner};
 use tensorguard::fleet::charter::Charter;
 use tensorguard::fleet::files::FileLearner;
 use tensorguard::fleet::{folders, robot};
@@ -28,8 +29,14 @@ pub(crate) struct Robot {
     #[arg(long)]
     server: String,
     /// Its update: a .safetensors file, or plain fp32.
+    #[arg(long, required_unless_present = "lesson", conflicts_with = "lesson")]
+    update: Option<PathBuf>,
+    /// The folder of what robot arms learn: this robot is one, and trains by itself.
+    #[arg(long, requires = "arm")]
+    lesson: Option<PathBuf>,
+    /// Which arm it is.
     #[arg(long)]
-    update: PathBuf,
+    arm: Option<u32>,
 }
 
 impl Robot {
@@ -38,7 +45,15 @@ impl Robot {
         let publisher = folders::publisher(&self.folder)?;
         let base = charter.terms(charter.least, charter.least).model;
         let policies = self.folder.join("policies");
-        let mut learner = FileLearner::new(&self.update, &policies, publisher, &charter.fleet, base)?;
-        robot::work(&self.folder, &self.server, &mut learner, backends::chosen(None, 1)?.as_ref())
+        let update = self.update.clone().unwrap_or_default();
+        let mut files = FileLearner::new(&update, &policies, publisher, &charter.fleet, base)?;
+        let backend = backends::chosen(None, 1)?;
+        match (&self.lesson, self.arm) {
+            (Some(lesson), Some(arm)) => {
+                let mut arm = ArmLearner::new(files, arms::lesson(lesson, base)?, arm);
+                robot::work(&self.folder, &self.server, &mut arm, backend.as_ref())
+            }
+            _ => robot::work(&self.folder, &self.server, &mut files, backend.as_ref()),
+        }
     }
 }

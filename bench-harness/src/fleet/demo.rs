@@ -1,31 +1,50 @@
 //! `tensorguard demo`: a whole fleet on this machine, each party a process of its own, shown at work.
 
 use super::charter::Charter;
-use super::files::{adapter_values, read_floats};
-use super::{failed, folders, say};
+use super::files::adapter_values;
+use super::{arms, failed, folders, say};
 use crate::failure::Failure;
 use crate::rounds::update;
 use fleet_client::protocol::Id;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 use trust::package::{ADAPTER, Package};
+use workload::Config;
 
 /// What is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Show {
     /// Robots.
     pub robots: usize,
-    /// Values in an update.
-    pub values: u64,
+    /// Where their updates come from.
+    pub updates: Updates,
     /// Rounds.
     pub rounds: u64,
 }
 
+/// Where a demo's updates come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Updates {
+    /// Robot arms train, and a gate judges what they learned.
+    Arms(Config),
+    /// So many made-up values, to look at the fleet alone.
+    Synthetic(u64),
+}
+
+/// What robots run, so far.
+struct Seen {
+    running: String,
+    adapter: Vec<f32>,
+    lesson: Option<workload::Learner>,
+}
+
+/// What the arms learn, in the demo's folder.
+const LESSON: &str = "lesson";
 /// Without news for so long, something is wrong.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -105,7 +124,7 @@ pub fn run(show: Show) -> Result<(), Failure> {
     let folder = std::env::temp_dir().join(format!("tensorguard-demo-{}", std::process::id()));
     let (lines, told) = channel();
     let stage = Stage { folder, lines, told, begin: Instant::now() };
-    let charter = found(&stage, show)?;
+    let (charter, mut seen) = found(&stage, show)?;
     let count = show.robots.to_string();
     let rounds = show.rounds.to_string();
     let serve = |listen: &str| {
@@ -117,20 +136,28 @@ pub fn run(show: Show) -> Result<(), Failure> {
     stage.step(format_args!("the server listens on {address}; it has a certificate and no key of any update"));
     let registry = stage.folder.join("authority").join(folders::REGISTRY);
     let registry = registry.to_string_lossy().into_owned();
-    let least = charter.least.to_string();
-    let _holder = stage.party(
-        "holder",
-        &["keyholder", "--server", &address, "--registry", &registry, "--lower-min-robots-to", &least],
-    )?;
+    let (least, lesson) = (charter.least.to_string(), stage.folder.join(LESSON).to_string_lossy().into_owned());
+    let mut keyholder =
+        vec!["keyholder", "--server", &address, "--registry", &registry, "--lower-min-robots-to", &least];
+    if seen.lesson.is_some() {
+        keyholder.extend(["--lesson", &lesson]);
+    }
+    let _holder = stage.party("holder", &keyholder)?;
     let mut robots = Vec::new();
     for number in 0..show.robots {
-        let (name, file) = (format!("robot-{number}"), file_of(&stage, number));
-        let file = file.to_string_lossy().into_owned();
-        robots.push(stage.party(&name, &["robot", "--server", &address, "--update", &file])?);
+        let file = file_of(&stage, number).to_string_lossy().into_owned();
+        let arm = number.to_string();
+        let source = match seen.lesson {
+            Some(_) => ["--lesson", &lesson, "--arm", &arm].to_vec(),
+            None => ["--update", &file].to_vec(),
+        };
+        let arguments = [vec!["robot", "--server", &address], source].concat();
+        robots.push(stage.party(&format!("robot-{number}"), &arguments)?);
     }
     stage.step(format_args!("{} robots and the key holder run, each a process of its own", show.robots));
     for round in 0..show.rounds {
-        let expected = means(&stage, show, round)?;
+        // Synthetic updates are written before the robots can send them; what the arms learn is learned again behind the kill.
+        let written = if seen.lesson.is_none() { Some(means(&stage, show, &seen, round)?) } else { None };
         if round == 0 {
             // Half of the uploads are in; what comes next must not need the first server's memory.
             let half = format!("{} of {count} uploads", show.robots / 2);
@@ -139,27 +166,33 @@ pub fn run(show: Show) -> Result<(), Failure> {
             stage.step("the server is killed (SIGKILL), and started again");
             server = serve(&address)?;
         }
+        let expected = written.map_or_else(|| means(&stage, show, &seen, round), Ok)?;
         let over = format!("round {round} is over");
         stage.wait_for("holder", &over, &mut |line| tell(&stage, line))?;
-        check(&stage, &charter, show, round, &expected)?;
+        check(&stage, &charter, show, round, &mut seen, &expected)?;
     }
     drop(server);
-    stage.step("done: every robot runs the last package. The folders of the fleet are removed");
+    stage.step("done. The folders of the fleet are removed");
     Ok(())
 }
 
 /// The authority, and a folder for each party.
-fn found(stage: &Stage, show: Show) -> Result<Charter, Failure> {
+fn found(stage: &Stage, show: Show) -> Result<(Charter, Seen), Failure> {
     let least = (show.robots as u64).min(folding::lwe::Policy::MIN_CLIENTS);
-    let charter = Charter {
-        fleet: "demo".into(),
-        values: show.values,
-        bits: 8,
-        clip: 1.0,
-        least,
-        model: Id(Sha256::digest(b"demo's base").into()).to_string(),
-        holder: String::new(),
+    let (values, model, clip, lesson) = match show.updates {
+        Updates::Synthetic(values) => (values, Id(Sha256::digest(b"demo's base").into()), 1.0, None),
+        Updates::Arms(config) => {
+            let folder = stage.folder.join(LESSON);
+            let (model, clip) = arms::prepare(&folder, config)?;
+            stage.step("a base policy is trained on the robot of the data sheet; the fleet's arms differ from it");
+            // Later updates may be larger than the first.
+            (config.values() as u64, model, 2.0 * clip, Some(arms::lesson(&folder, model)?))
+        }
     };
+    let adapter = lesson.as_ref().map_or_else(|| vec![0.0; values as usize], workload::Learner::initial_adapter);
+    let seen = Seen { running: model.to_string(), adapter, lesson };
+    let charter =
+        Charter { fleet: "demo".into(), values, bits: 8, clip, least, model: model.to_string(), holder: String::new() };
     let authority = stage.folder.join("authority");
     let charter = folders::create(&authority, &stage.folder.join("holder"), charter)?;
     folders::add_server(&authority, &stage.folder.join("server"))?;
@@ -177,27 +210,34 @@ fn found(stage: &Stage, show: Show) -> Result<Charter, Failure> {
             folding::lwe::Policy::MIN_CLIENTS
         ));
     }
-    Ok(charter)
+    Ok((charter, seen))
 }
 
 fn file_of(stage: &Stage, number: usize) -> PathBuf {
     stage.folder.join(format!("robot-{number}")).join("synthetic-update.f32")
 }
 
-/// Writes this round's updates, and says what their mean is. Nobody learns here: the updates are synthetic, uniform noise from
-/// the robot's and the round's number.
-fn means(stage: &Stage, show: Show, round: u64) -> Result<Vec<f64>, Failure> {
-    let mut mean = vec![0.0; show.values as usize];
+/// What the mean of this round's updates should be, from the updates in the clear: those the arms make, made here once more; or
+/// synthetic ones, uniform noise from the robot's and the round's number, which are written into the robots' files.
+fn means(stage: &Stage, show: Show, seen: &Seen, round: u64) -> Result<Vec<f64>, Failure> {
+    let length = seen.adapter.len();
+    let mut mean = vec![0.0; length];
     for number in 0..show.robots {
-        let values = update(round << 16 | number as u64, show.values as usize);
+        let values = match &seen.lesson {
+            Some(lesson) => lesson.local_update(number as u32, &seen.adapter, round as u32).map_err(failed)?,
+            None => {
+                let values = update(round << 16 | number as u64, length);
+                let path = file_of(stage, number);
+                let fresh = path.with_extension("fresh");
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, &path)).map_err(failed)?;
+                values
+            }
+        };
         mean.iter_mut().zip(&values).for_each(|(mean, value)| *mean += f64::from(*value) / show.robots as f64);
-        let path = file_of(stage, number);
-        let fresh = path.with_extension("fresh");
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, &path)).map_err(failed)?;
     }
-    let bytes = 4 * show.values;
-    stage.step(format_args!("round {round}: a synthetic update of {bytes} bytes for each robot (nobody trains here)"));
+    let how = if seen.lesson.is_some() { "each arm trains" } else { "SYNTHETIC: nobody trains here" };
+    stage.step(format_args!("round {round}: an update of {} bytes for each robot ({how})", 4 * length));
     Ok(mean)
 }
 
@@ -209,45 +249,41 @@ fn tell(stage: &Stage, (party, line): &Line) {
 }
 
 /// Compares what robots run with the plain updates.
-fn check(stage: &Stage, charter: &Charter, show: Show, round: u64, expected: &[f64]) -> Result<(), Failure> {
-    let publisher = folders::publisher(&stage.folder.join("robot-0"))?;
-    let adapter = |folder: &Path| -> Result<Vec<f32>, Failure> {
-        read_floats(&folder.join("policies/adapter.safetensors")).map_err(failed)
-    };
-    let first = adapter(&stage.folder.join("robot-0"))?;
-    for number in 1..show.robots {
-        if adapter(&stage.folder.join(format!("robot-{number}")))? != first {
-            return Err(Failure::Wrong(format!("robot {number} runs another adapter than robot 0")));
-        }
+fn check(
+    stage: &Stage,
+    charter: &Charter,
+    show: Show,
+    round: u64,
+    seen: &mut Seen,
+    expected: &[f64],
+) -> Result<(), Failure> {
+    let policies = |number: usize| stage.folder.join(format!("robot-{number}/policies"));
+    let running = fs::read_to_string(policies(0).join("running")).unwrap_or_else(|_| charter.model.clone());
+    if running.trim() == seen.running {
+        stage.step(format_args!("round {round}: nothing new was deployed; robots run what they ran"));
+        return Ok(());
     }
-    let running = fs::read_to_string(stage.folder.join("robot-0/policies/running")).map_err(failed)?;
-    let bytes = fs::read(stage.folder.join("robot-0/policies").join(running.trim())).map_err(failed)?;
+    let bytes = fs::read(policies(0).join(running.trim())).map_err(failed)?;
+    let publisher = folders::publisher(&stage.folder.join("robot-0"))?;
     let package = Package::open(&bytes, &publisher).map_err(failed)?;
-    let version = package.origin().version;
-    let before = match package.origin().parent {
-        None => vec![0.0; first.len()],
-        Some(_) => previous(stage, round)?,
-    };
-    let off = first.iter().zip(&before).zip(expected).map(|((new, old), mean)| (f64::from(new - old) - mean).abs());
-    let off = off.fold(0.0, f64::max);
+    let adapter = adapter_values(package.section(ADAPTER).unwrap_or_default()).map_err(failed)?;
+    let others = (1..show.robots).filter(|number| {
+        let other = fs::read_to_string(policies(*number).join("running"));
+        other.is_ok_and(|other| other == running)
+    });
+    let same = 1 + others.count();
+    let off = adapter.iter().zip(&seen.adapter).zip(expected);
+    let off = off.map(|((new, old), mean)| (f64::from(*new) - f64::from(*old) - mean).abs()).fold(0.0, f64::max);
     let step = f64::from(charter.clip) / 127.0;
     if off > step {
         return Err(Failure::Wrong(format!("a mean is off by {off:.2e}, more than a step of the grid ({step:.2e})")));
     }
-    let values = package.section(ADAPTER).map(adapter_values).transpose().map_err(failed)?.unwrap_or_default().len();
-    fs::write(
-        stage.folder.join(format!("adapter-{round}")),
-        first.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>(),
-    )
-    .map_err(failed)?;
     stage.step(format_args!(
-        "round {round}: all {} robots run version {version} ({values} values, {} bytes, signed twice); its mean is off by {off:.1e} at most, a step of the grid is {step:.1e}",
+        "round {round}: {same} of {} robots run version {} ({} bytes, signed by two schemes); its mean is off by {off:.1e} at most from that in the clear, a step of the grid is {step:.1e}",
         show.robots,
+        package.origin().version,
         bytes.len()
     ));
+    (seen.running, seen.adapter) = (running.trim().to_owned(), adapter);
     Ok(())
-}
-
-fn previous(stage: &Stage, round: u64) -> Result<Vec<f32>, Failure> {
-    read_floats(&stage.folder.join(format!("adapter-{}", round - 1))).map_err(failed)
 }

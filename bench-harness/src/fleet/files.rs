@@ -101,6 +101,19 @@ impl FileLearner {
         Ok(Self { update, policies, publisher, fleet, base, running })
     }
 
+    /// The bytes of the package it runs; none if that is what it started with.
+    pub(super) fn package(&self) -> Result<Option<Vec<u8>>, String> {
+        if self.running == self.base {
+            return Ok(None);
+        }
+        let path = self.policies.join(self.running.to_string());
+        fs::read(&path).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    pub(super) fn publisher(&self) -> &PublicIdentity {
+        &self.publisher
+    }
+
     fn install(&self, package: Id, bytes: Option<&[u8]>) -> Result<(), String> {
         if let Some(bytes) = bytes {
             let opened = Package::open(bytes, &self.publisher).map_err(|error| error.to_string())?;

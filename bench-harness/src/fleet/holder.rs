@@ -2,7 +2,7 @@
 
 use super::charter::Charter;
 use super::publisher::Publisher;
-use super::{REST, failed, folders, say};
+use super::{REST, arms, failed, folders, say};
 use crate::failure::Failure;
 use crate::logs::{AnswerFile, Recovery};
 use fleet_client::link::{Credentials, Link, Timeouts};
@@ -27,6 +27,8 @@ pub struct Post<'a> {
     pub server: &'a str,
     /// How few robots a mean may have.
     pub policy: Policy,
+    /// What the robots learn, to try candidates on; without it, every mean passes.
+    pub lesson: Option<&'a Path>,
 }
 
 /// Works until the process ends.
@@ -34,7 +36,7 @@ pub struct Post<'a> {
 /// # Errors
 /// [`Failure`] if it cannot work at all.
 pub fn work(post: &Post<'_>, backend: &dyn Backend) -> Result<(), Failure> {
-    let &Post { folder, registry, server, policy } = post;
+    let &Post { folder, registry, server, policy, lesson } = post;
     let charter = Charter::read(folder)?;
     let (key, verifier) = (folders::holder_key(folder, &charter)?, folders::registry(registry)?);
     let (mut log, recovery) = AnswerFile::open(&folder.join(folders::ANSWERS)).map_err(failed)?;
@@ -45,7 +47,12 @@ pub fn work(post: &Post<'_>, backend: &dyn Backend) -> Result<(), Failure> {
     fs::create_dir_all(&policies).map_err(failed)?;
     let (means, rng) = (Means::new(folder), ChaCha20Rng::try_from_rng(&mut SysRng).map_err(failed)?);
     let identity = folders::identity(folder)?;
-    let mut publisher = Publisher::new(identity, charter.clone(), policies, rng);
+    let model = charter.terms(charter.least, charter.least).model;
+    let lesson = lesson.map(|lesson| arms::lesson(lesson, model)).transpose()?;
+    if lesson.is_none() {
+        say("no --lesson, so no gate: every mean is rolled out");
+    }
+    let mut publisher = Publisher::new(identity, charter.clone(), policies, rng, lesson);
     let fleet = charter.fleet;
     let mut custody = Custody { key: &key, fleet, verifier: &verifier, policy, log: &mut log, means, backend };
     let credentials = Credentials::read(folder).map_err(failed)?;

@@ -26,6 +26,8 @@ pub(super) struct Publisher {
     policies: PathBuf,
     rng: ChaCha20Rng,
     way: Option<Way>,
+    /// What arms learn, where the gate can try a candidate itself.
+    lesson: Option<workload::Learner>,
 }
 
 /// A package on its way.
@@ -37,14 +39,34 @@ struct Way {
 }
 
 impl Publisher {
-    pub(super) fn new(identity: Identity, charter: Charter, policies: PathBuf, rng: ChaCha20Rng) -> Self {
-        Self { identity, charter, policies, rng, way: None }
+    pub(super) fn new(
+        identity: Identity,
+        charter: Charter,
+        policies: PathBuf,
+        rng: ChaCha20Rng,
+        lesson: Option<workload::Learner>,
+    ) -> Self {
+        Self { identity, charter, policies, rng, way: None, lesson }
+    }
+
+    /// Whether the gate lets a candidate pass. Without a lesson there is no gate, and the operator was told so.
+    fn passes(&self, deploying: &Deploying<'_>, candidate: &[u8]) -> Result<bool, String> {
+        let Some(lesson) = &self.lesson else { return Ok(true) };
+        let (old, _, parent) = self.running(deploying.terms.model)?;
+        let package = open(candidate, self.identity.public())?;
+        let new = files::adapter_values(package.section(ADAPTER).unwrap_or_default())?;
+        let (before, after) = (parent.unwrap_or(deploying.terms.model.0), *package.fingerprint());
+        let draw = u32::try_from(deploying.terms.round).unwrap_or(u32::MAX);
+        let verdict = super::arms::verdict(lesson, (before, &old), (after, &new), draw)?;
+        say(format_args!("gate: {}", verdict.to_string().trim_end().replace('\n', ";")));
+        Ok(verdict.passed())
     }
 
     /// The adapter that robots run, and its package if there is one.
     fn running(&self, model: Id) -> Result<(Vec<f32>, Option<Origin>, Option<[u8; 32]>), String> {
         if model.to_string() == self.charter.model {
-            return Ok((vec![0.0; self.charter.values as usize], None, None));
+            let none = || vec![0.0; self.charter.values as usize];
+            return Ok((self.lesson.as_ref().map_or_else(none, workload::Learner::initial_adapter), None, None));
         }
         let path = self.policies.join(model.to_string());
         let bytes = fs::read(&path).map_err(|error| format!("{}: {error}: restore it", path.display()))?;
@@ -165,6 +187,9 @@ impl Deployer for Publisher {
     fn next(&mut self, deploying: &Deploying<'_>) -> Result<Move, String> {
         let bytes = self.candidate(deploying)?;
         let (package, old) = (Id(Sha256::digest(&bytes).into()), deploying.terms.model);
+        if self.way.is_none() && !self.passes(deploying, &bytes)? {
+            return self.settle(deploying, &bytes, old);
+        }
         let way = self.way(package, deploying.enrolled)?;
         match deploying.healths {
             Some(healths) => way.follow(healths),

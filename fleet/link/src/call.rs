@@ -60,6 +60,9 @@ impl std::error::Error for LinkError {}
 
 fn lost(error: impl fmt::Display) -> LinkError {
     let text = error.to_string();
+    if text.contains("close_notify") {
+        return LinkError::Lost("the server is gone".into());
+    }
     let hint = if text.contains("certificate") || text.contains("UnknownIssuer") {
         ": both ends need certificates of one authority that have not run out (`tensorguard authority issue`)"
     } else {

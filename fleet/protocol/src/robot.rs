@@ -129,6 +129,8 @@ pub struct Robot {
     pins: Pins,
     running: Id,
     kept: Option<Kept>,
+    /// It has done what it can for this attempt.
+    done: Option<Attempted>,
     state: State,
 }
 
@@ -136,7 +138,7 @@ impl Robot {
     /// A robot that runs `running` and may have kept an upload.
     #[must_use]
     pub fn new(pins: Pins, running: Id, kept: Option<Kept>) -> Self {
-        Self { pins, running, kept, state: State::Joining }
+        Self { pins, running, kept, done: None, state: State::Joining }
     }
 
     /// What it runs.
@@ -178,14 +180,15 @@ impl Robot {
                 State::Announcing
             }
             (State::Announcing, RobotInput::Reply(Reply::SendFrom(from))) => match &self.kept {
-                Some(kept) if from < kept.leaves.len() as u64 => State::Sending(from),
+                // All of it may be there, and not yet be called whole: then what is sent is empty.
+                Some(kept) if from <= kept.leaves.len() as u64 => State::Sending(from),
                 _ => State::Forgetting,
             },
             (State::Announcing | State::Sending(_), RobotInput::Reply(Reply::Stored)) => State::Forgetting,
             // Fewer bytes arrived than were sent.
             (State::Sending(_), RobotInput::Reply(Reply::SendFrom(_))) => State::Announcing,
             (State::Forgetting, RobotInput::Forgotten) => {
-                self.kept = None;
+                self.done = self.kept.take().map(|kept| kept.attempted).or(self.done);
                 State::Asking
             }
             (State::Applying(package, _), RobotInput::Applied(health)) => {
@@ -207,6 +210,8 @@ impl Robot {
             Work::Update(terms) => {
                 let attempted = Attempted { round: terms.round, attempt: terms.attempt };
                 match self.pins.check(&terms) {
+                    // Another upload for it would be refused.
+                    Ok(()) if self.done == Some(attempted) => State::Resting(None, Box::new(State::Asking)),
                     Ok(()) if self.kept.as_ref().is_some_and(|kept| kept.attempted == attempted) => State::Announcing,
                     Ok(()) if terms.model == self.running => State::Sealing(terms),
                     Ok(()) => State::Resting(Some("a round on another model".into()), Box::new(State::Asking)),
@@ -308,6 +313,10 @@ mod tests {
         robot.take(RobotInput::Lost);
         robot.take(RobotInput::Rested);
         robot.take(RobotInput::Reply(Reply::SendFrom(5)));
+        assert_eq!(robot.step(), RobotStep::Send { from: 5 });
+        robot.take(RobotInput::Lost);
+        robot.take(RobotInput::Rested);
+        robot.take(RobotInput::Reply(Reply::SendFrom(6)));
         assert_eq!(robot.step(), RobotStep::Forget);
     }
 }

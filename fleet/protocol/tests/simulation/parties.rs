@@ -244,8 +244,8 @@ impl World {
         let (id, kept) = (self.arms[number].id, self.arms[number].kept.clone());
         let robot = RobotId(id.0);
         let stream = &kept.as_ref().expect("it is kept until the server has it").1;
-        let rest = &stream[from as usize * CHUNK_LEN..];
-        let arrives = if self.fault(3) { self.below(rest.len() as u64) as usize } else { rest.len() };
+        let rest = &stream[(from as usize * CHUNK_LEN).min(stream.len())..];
+        let arrives = if self.fault(3) { self.below(rest.len() as u64 + 1) as usize } else { rest.len() };
         let (root, mut intake) = match self.rounds.take_intake(robot, from) {
             Ok(taken) => taken,
             Err(refused) => return RobotInput::Reply(Reply::Refused(refused)),
@@ -265,6 +265,11 @@ impl World {
         }
         *synced = file.len();
         assert_eq!(file, stream, "seed {}: what is stored is what was sent", self.seed);
+        if self.fault(8) {
+            // All of it is there, and the event that says so is not.
+            self.crash_server();
+            return RobotInput::Lost;
+        }
         let reply = match self.rounds.stored(robot, root) {
             Ok(event) => {
                 self.enter(&[event]);
