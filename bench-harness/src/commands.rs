@@ -19,6 +19,7 @@ pub(crate) mod options;
 pub(crate) mod results;
 pub(crate) mod robot;
 pub(crate) mod round_memory;
+pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod sum_uploads;
 pub(crate) mod table;

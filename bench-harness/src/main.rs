@@ -6,23 +6,21 @@ mod commands;
 use clap::{Parser, Subcommand};
 use commands::{
     ab, authority, baseline, calibrate, compare, compare_peers, completions, corpus, demo, doctor, gate, gpu, kat,
-    keyholder, results, robot, round_memory, server, sum_uploads, table, verify,
+    keyholder, results, robot, round_memory, run, server, sum_uploads, table, verify,
 };
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
 use tensorguard::progress::{self, Mode};
 
-/// Measures TensorGuard's kernels on this machine.
+/// How long until a fleet of robots runs a policy that is provably better, without anyone seeing a robot's update.
 ///
-/// Without a command: each kernel's throughput beside its limit, on one screen, in about twenty seconds. Outputs are
-/// compared with the reference before a time counts.
+/// Without a command: a first look at the matrix, in under a minute. Robots learn, encrypt, a server adds, the key holder opens
+/// the mean, a gate judges it, the fleet takes it; every step runs here. Prints where the report is.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    #[command(flatten)]
-    table: table::Table,
     /// What to say meanwhile, on standard error.
     #[arg(long, value_enum, default_value_t = Mode::Auto, global = true, env = "TENSORGUARD_PROGRESS")]
     progress: Mode,
@@ -30,8 +28,10 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  tensorguard                                   the table
-  tensorguard --isa cpu-avx2                    the table for one instruction set
+  tensorguard                                   a first look: time per deployed improvement
+  tensorguard run --preset quick                more of the matrix
+  tensorguard explain imitation-20x10kb-100mbit where a cell's time went
+  tensorguard table                             each kernel's throughput beside its limit
   tensorguard doctor                            what this machine offers
   tensorguard calibrate                         from which sizes on the GPU is faster
   tensorguard ab --base main                    is this program slower than the one built from main?
@@ -46,6 +46,11 @@ or the check could not prove itself, 6 not comparable, 7 figures of the wrong pr
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Run),
+    Plan(run::Plan),
+    Report(run::Report),
+    Explain(run::Explain),
+    Table(table::Table),
     Doctor(doctor::Doctor),
     Ab(ab::Ab),
     Gate(gate::Gate),
@@ -83,7 +88,12 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
-        None => cli.table.run(),
+        None => run::Run::smoke().run(),
+        Some(Command::Run(run)) => run.run(),
+        Some(Command::Plan(plan)) => plan.run(),
+        Some(Command::Report(report)) => report.run(),
+        Some(Command::Explain(explain)) => explain.run(),
+        Some(Command::Table(table)) => table.run(),
         Some(Command::Doctor(doctor)) => doctor.run(),
         Some(Command::Ab(ab)) => ab.run(),
         Some(Command::Gate(gate)) => gate.run(),

@@ -16,6 +16,9 @@ mod version1;
 
 use crate::decision::Decision;
 use crate::machine::Machine;
+use crate::matrix;
+use crate::matrix::outcome::CellOutcome;
+use crate::matrix::trace::FleetTrace;
 use formula::Formula;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -218,8 +221,36 @@ pub enum Line {
     Sample(Sample),
     /// Something that had to be right before a time counts.
     Check(Check),
+    /// What a fleet of the matrix did, and the cells that it stands for.
+    Matrix(MatrixLine),
+    /// A cell of the matrix that went end to end.
+    EndToEnd(EndToEnd),
     /// The last line of a run that came to its end.
     Footer(Footer),
+}
+
+/// What a fleet of the matrix did, and the cells that it stands for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MatrixLine {
+    /// Raw times, robot by robot.
+    pub trace: FleetTrace,
+    /// The cells.
+    pub cells: Vec<matrix::grid::Cell>,
+}
+
+/// A cell of the matrix that went end to end, through separate processes, beside the same cell put together from its parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndToEnd {
+    /// The cell.
+    pub cell: String,
+    /// What was run.
+    pub how: String,
+    /// Put together from the parts' times.
+    pub composed_s: f64,
+    /// As a whole, by the clock.
+    pub end_to_end_s: f64,
 }
 
 /// A raw sample.
@@ -282,6 +313,12 @@ pub struct Record {
     pub cells: Vec<Cell>,
     /// What had to be right.
     pub checks: Vec<Check>,
+    /// Cells of the matrix of fleets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matrix: Vec<CellOutcome>,
+    /// Cells of the matrix that went end to end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub end_to_end: Vec<EndToEnd>,
     /// Whether the candidate is slower, where the configuration has terms to say.
     pub decision: Option<Decision>,
     /// How it ended; null for an interrupted run.

@@ -40,6 +40,9 @@ pub trait SealLog {
     fn create(&mut self, name: &[u8; 32], content: &[u8; 32]) -> Result<Created, LogError>;
 }
 
+/// The hash of a canary, and whether it was good.
+pub(crate) type CanaryVerdict = ([u8; 32], bool);
+
 /// What a key holder has done, one entry after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -108,8 +111,8 @@ impl Entry {
         }
     }
 
-    /// The message it judges, the hash of the canary, and the verdict.
-    pub(crate) fn verdict(&self) -> Option<([u8; 32], ([u8; 32], bool))> {
+    /// The message it judges, and the verdict on its canary.
+    pub(crate) fn verdict(&self) -> Option<([u8; 32], CanaryVerdict)> {
         match self {
             Self::Judged { message, canary, good, .. } => Some((*message, (*canary, *good))),
             _ => None,

@@ -1,12 +1,21 @@
-//! `tensorguard` without a command.
+//! `tensorguard table`.
 
 use super::options::{Engine, print, print_json};
 use clap::Args;
 use tensorguard::failure::Failure;
 use tensorguard::table;
 
-// No documentation comment: clap would print it as the program's own.
+const EXAMPLES: &str = "\
+Examples:
+  tensorguard table                             each kernel's throughput beside its limit
+  tensorguard table --isa cpu-avx2              for one instruction set
+  tensorguard table --threads 2 --json";
+
+/// Each kernel's throughput on this machine beside its limit, on one screen, in about twenty seconds.
+///
+/// Outputs are compared with the reference before a time counts.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Table {
     #[command(flatten)]
     engine: Engine,

@@ -1,7 +1,10 @@
 //! From the lines of a journal to a record: every figure that is not a sample is computed here, and nowhere else.
 
-use super::{Cell, Figure, Line, Measure, Property, Ratio, Record, Sample, Stage, sha256};
+use super::{Cell, Figure, Line, MatrixLine, Measure, Property, Ratio, Record, Sample, Stage, sha256};
 use crate::decision::{Terms, decide};
+use crate::matrix;
+use crate::matrix::outcome::CellOutcome;
+use crate::matrix::trace::FleetTrace;
 use crate::stats::{SEED, median_interval, paired_interval, percentile};
 use std::collections::{BTreeMap, HashMap};
 
@@ -51,6 +54,8 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
         noise: None,
         cells: Vec::new(),
         checks: Vec::new(),
+        matrix: Vec::new(),
+        end_to_end: Vec::new(),
         decision: None,
         footer: None,
         journal_sha256: journal.sha256.clone(),
@@ -84,6 +89,8 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
                 samples.ok_or_else(lost)?.push(sample);
             }
             Line::Check(check) => record.checks.push(check.clone()),
+            Line::Matrix(MatrixLine { trace, cells }) => record.matrix.extend(outcomes(trace, cells)?),
+            Line::EndToEnd(run) => record.end_to_end.push(run.clone()),
             Line::Footer(footer) => record.footer = Some(footer.clone()),
         }
     }
@@ -113,6 +120,17 @@ pub fn aggregates(samples: &[&Sample]) -> Result<(Vec<Figure>, Vec<Ratio>), Stri
 
 fn sampled(line: &Line) -> Option<&Sample> {
     if let Line::Sample(sample) = line { Some(sample) } else { None }
+}
+
+/// The cells that a fleet stands for.
+fn outcomes(trace: &FleetTrace, cells: &[matrix::grid::Cell]) -> Result<Vec<CellOutcome>, String> {
+    let outcome = |cell: &matrix::grid::Cell| {
+        if cell.fleet() != trace.fleet {
+            return Err(format!("{cell} is no cell of {}", trace.fleet));
+        }
+        CellOutcome::of(cell, trace).ok_or_else(|| format!("{} attempted nothing", trace.fleet))
+    };
+    cells.iter().map(outcome).collect()
 }
 
 fn begin(

@@ -22,7 +22,8 @@ pub const KEEP_OUT_M: f32 = 0.15;
 /// What a drive is told at action 1.
 pub(crate) const FULL_SPEED_RAD_S: f32 = 3.0;
 
-const STEP_S: f32 = 0.04;
+/// Seconds between two actions.
+pub const STEP_S: f32 = 0.04;
 const SUBSTEPS: usize = 4;
 const UPPER_M: f32 = 0.5;
 const FOREARM_M: f32 = 0.4;

@@ -32,6 +32,15 @@ pub struct Evaluation {
     pub records: Vec<Record>,
 }
 
+impl Record {
+    /// Share of the episodes that succeeded; 0 of none.
+    #[must_use]
+    pub fn success(&self) -> f64 {
+        let successes = self.episodes.iter().filter(|episode| episode.success).count();
+        successes as f64 / self.episodes.len().max(1) as f64
+    }
+}
+
 impl Evaluation {
     /// Share of the episodes that succeeded.
     #[must_use]

@@ -22,6 +22,18 @@ enum Kind {
     Tried(reinforcement::Trials),
 }
 
+impl Experience {
+    /// How long a robot moves for it.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        let episodes = match self.kind {
+            Kind::Shown(_) => imitation::EPISODES,
+            Kind::Tried(_) => reinforcement::EPISODES,
+        };
+        episodes as f64 * crate::EPISODE_S
+    }
+}
+
 /// How many robots and episodes an evaluation has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Effort {

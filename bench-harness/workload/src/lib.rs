@@ -48,6 +48,9 @@ pub use policy::{Base, adapter_from_safetensors, adapter_to_safetensors};
 pub use profile::Profile;
 pub use robots::{Cohort, Robot};
 
+/// How long an episode takes on a robot.
+pub const EPISODE_S: f64 = arm::STEPS as f64 * arm::STEP_S as f64;
+
 /// Trains version 0: a base policy that has only seen the robot of the data sheet.
 ///
 /// # Errors

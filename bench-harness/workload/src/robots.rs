@@ -4,7 +4,7 @@ use crate::Config;
 use crate::arm::{Dynamics, Sector};
 use crate::random::Stream;
 
-/// Robots to evaluate on. None of them trains.
+/// Robots to evaluate on. None of them trains, but for [`Cohort::Fleet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cohort {
@@ -14,6 +14,8 @@ pub enum Cohort {
     OutOfDistribution,
     /// The robot of the data sheet, on which the base policy was made.
     Nominal,
+    /// Those that train, on goals of their own: what a roll-out meets. Says nothing about robots that never trained.
+    Fleet,
 }
 
 impl Cohort {
@@ -24,6 +26,7 @@ impl Cohort {
             Self::HeldOut => "held-out",
             Self::OutOfDistribution => "out-of-distribution",
             Self::Nominal => "nominal",
+            Self::Fleet => "fleet",
         }
     }
 }
@@ -58,6 +61,7 @@ impl Robot {
             Cohort::HeldOut => draw(&mut random, 1.0),
             Cohort::OutOfDistribution => draw(&mut random, 1.3),
             Cohort::Nominal => return Self::NOMINAL,
+            Cohort::Fleet => return Self::training(config, index),
         };
         Self { dynamics, sector: Sector::WHOLE }
     }

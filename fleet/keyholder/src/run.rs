@@ -154,11 +154,14 @@ fn answered(answer: Result<Answer, NotNow>, terms: &Terms) -> (HolderInput, Vec<
     }
 }
 
+/// What is due: the round, who is enrolled, and how robots do that have a package already.
+type Due<'a> = (&'a Terms, &'a [Id], Option<&'a [(Id, Id, Health)]>);
+
 async fn deploy(
     custody: &Custody<'_>,
     link: &mut Link,
     deployer: &mut dyn Deployer,
-    (terms, enrolled, healths): (&Terms, &[Id], Option<&[(Id, Id, Health)]>),
+    (terms, enrolled, healths): Due<'_>,
 ) -> (HolderInput, Vec<News>) {
     let failed = |why: String| (HolderInput::Failed, vec![News::Note(why)]);
     let mean = match custody.means.get(terms) {

@@ -1,0 +1,243 @@
+//! `tensorguard run`, `plan`, `report` and `explain`: the matrix and its headline.
+
+use super::options::{Engine, print};
+use clap::Args;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tensorguard::failure::Failure;
+use tensorguard::interrupt;
+use tensorguard::matrix::explain::explain;
+use tensorguard::matrix::grid::Preset;
+use tensorguard::matrix::learning::Budget;
+use tensorguard::matrix::page;
+use tensorguard::matrix::pipeline::Profile;
+use tensorguard::matrix::run::{self, REPORT, Request};
+use tensorguard::record::Label;
+use tensorguard::whole_file::Target;
+
+/// Where results go without `--out`.
+const OUT: &str = "tensorguard-results";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  tensorguard run                                                    a first look, under a minute
+  tensorguard run --preset quick                                     both ways of learning, under five minutes
+  tensorguard run --preset standard --out results                    what a published figure needs
+  tensorguard run --filter 'clients>=20 && net==10mbit'              some cells of it
+  tensorguard run --preset standard --time-budget 10m                what fits, the rest named as not run
+  tensorguard run --preset standard --resume tensorguard-results/... go on after Ctrl-C
+
+Keys of a filter: task, clients, size, net, rtt. Compare by == != >= <= > <, join by &&.";
+
+/// Time per deployed improvement over the matrix: robots x update sizes x links x ways of learning, encrypted and plain.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    engine: Engine,
+    /// Stop beginning new fleets after this long: 90s, 20m, 2h.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    time_budget: Option<Duration>,
+    /// Labels that active time may have, such as M,D; without D, nothing composed passes, and nothing is run.
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', value_parser = label)]
+    require: Vec<Label>,
+    /// Folder in which a new folder <date>-<machine>-matrix-<preset> is made.
+    #[arg(long, value_name = "FOLDER", default_value = OUT)]
+    out: PathBuf,
+    /// Go on in this result's folder; with the options it was begun with.
+    #[arg(long, value_name = "FOLDER")]
+    resume: Option<PathBuf>,
+}
+
+/// Which cells, how thoroughly.
+#[derive(Debug, Args)]
+struct Which {
+    /// How much to run.
+    #[arg(long, value_enum, default_value_t = Preset::Smoke)]
+    preset: Preset,
+    /// Only cells for which this holds.
+    #[arg(long, default_value = "")]
+    filter: String,
+    /// How values travel.
+    #[arg(long, value_enum, default_value_t = Profile::Bits8)]
+    profile: Profile,
+    /// Robots that train for themselves in a round; beyond, robots send what these learned, and training is labelled R.
+    #[arg(long, value_name = "ROBOTS", value_parser = clap::value_parser!(u32).range(1..=100))]
+    train: Option<u32>,
+    /// The seed of base policies, robots and keys.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Which {
+    fn request(&self) -> Request {
+        let mut budget = Budget::new(self.preset.campaigns());
+        (budget.profile, budget.seed) = (self.profile, self.seed);
+        budget.trained = self.train.unwrap_or(budget.trained);
+        Request { preset: self.preset, filter: self.filter.clone(), time_budget: None, require: vec![], budget }
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text.split_at(text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let seconds = match unit {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(format!("'{unit}' is no unit of time; write 90s, 20m or 2h")),
+    };
+    let count: u64 = digits.parse().map_err(|_| format!("'{text}' is no time; write 90s, 20m or 2h"))?;
+    count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| format!("'{text}' is too long"))
+}
+
+fn label(text: &str) -> Result<Label, String> {
+    match text {
+        "M" => Ok(Label::M),
+        "E" => Ok(Label::E),
+        "R" => Ok(Label::R),
+        "D" => Ok(Label::D),
+        "P" => Ok(Label::P),
+        _ => Err(format!("'{text}' is no label; there are M measured, E emulated, R replayed, D derived, P policy")),
+    }
+}
+
+impl Run {
+    /// What `tensorguard` without a command does.
+    pub(crate) fn smoke() -> Self {
+        let which =
+            Which { preset: Preset::Smoke, filter: String::new(), profile: Profile::Bits8, train: None, seed: 1 };
+        Self { which, engine: Engine { isa: None }, time_budget: None, require: vec![], out: OUT.into(), resume: None }
+    }
+
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        interrupt::listen()?;
+        let request = Request { time_budget: self.time_budget, require: self.require.clone(), ..self.which.request() };
+        let (folder, record) = run::run(&self.engine.cpu(1)?, &request, &self.out, self.resume.as_deref())?;
+        print(&run::summary(&record))?;
+        print(&format!("\nThe report: {}\n", folder.join(REPORT).display()))
+    }
+}
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  tensorguard plan                                        the cells of a first look
+  tensorguard plan --preset standard
+  tensorguard plan --preset full --filter 'size>=1mb'";
+
+/// Which cells a run would have, and where their figures would come from.
+#[derive(Debug, Args)]
+#[command(after_help = PLAN_EXAMPLES)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    which: Which,
+}
+
+impl Plan {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let request = self.which.request();
+        let fleets = run::cells(&request)?;
+        let (mut text, mut count) = (String::new(), 0);
+        for (fleet, cells) in &fleets {
+            let trained = fleet.clients.min(request.budget.trained);
+            let train = if trained < fleet.clients { format!("{trained} train, R") } else { "all train, M".to_owned() };
+            let links: Vec<String> = cells.iter().map(|cell| format!("{} Mbit/s", cell.link.mbit_per_s)).collect();
+            text += &format!("{:28} {train:14} over {}\n", fleet.to_string(), links.join(", "));
+            count += cells.len();
+        }
+        let Request { budget, .. } = &request;
+        text += &format!(
+            "\n{count} cells of {} fleets, {} campaigns each of up to {} attempts.\n\
+             Computing is measured here (M), transfers are derived by formula (D), waits are policy (P).\n",
+            fleets.len(),
+            budget.campaigns,
+            budget.attempts
+        );
+        print(&text)
+    }
+}
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  tensorguard report tensorguard-results/2026-01-31-...           writes report.html beside the result
+  tensorguard report results/2026-01-31-... --to page.html";
+
+/// The page of a matrix: one HTML file that needs no network.
+#[derive(Debug, Args)]
+#[command(after_help = REPORT_EXAMPLES)]
+pub(crate) struct Report {
+    /// A result's folder.
+    folder: PathBuf,
+    /// The file to write; without it, report.html beside the result.
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+}
+
+impl Report {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let record = run::read(&self.folder)?;
+        let page = page::page(&record).ok_or_else(|| Failure::Usage("the matrix has no cells".to_owned()))?;
+        let beside = if self.folder.is_dir() { self.folder.join(REPORT) } else { self.folder.with_extension("html") };
+        let to = self.to.clone().unwrap_or(beside);
+        Target::new(&to, &[])?.write(|file| file.write_all(page.as_bytes()))?;
+        eprintln!("wrote {}", to.display());
+        Ok(())
+    }
+}
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  tensorguard explain imitation-20x10kb-100mbit                         of the newest result
+  tensorguard explain imitation-20x10kb-100mbit --in results/2026-01-31-...";
+
+/// Where a cell's time went, in words, and what halving each stage would buy.
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_EXAMPLES)]
+pub(crate) struct Explain {
+    /// The cell, as the table names it.
+    cell: String,
+    /// A result's folder; without it, the newest below tensorguard-results.
+    #[arg(long = "in", value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+}
+
+impl Explain {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let folder = self.folder.clone().map_or_else(|| newest(Path::new(OUT)), Ok)?;
+        let record = run::read(&folder)?;
+        let cell = record.matrix.iter().find(|cell| cell.cell == self.cell).ok_or_else(|| {
+            let names: Vec<&str> = record.matrix.iter().map(|cell| cell.cell.as_str()).collect();
+            Failure::Usage(format!("no cell {} in {}; there are {}", self.cell, folder.display(), names.join(", ")))
+        })?;
+        print(&explain(cell))
+    }
+}
+
+/// The folder that was changed last.
+fn newest(parent: &Path) -> Result<PathBuf, Failure> {
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let dated = entries.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())));
+    let newest = dated.filter(|(_, path)| path.is_dir()).max_by_key(|(time, _)| *time);
+    let missing = || {
+        Failure::Usage(format!(
+            "no results below {}; `tensorguard run` makes some, --in names a folder",
+            parent.display()
+        ))
+    };
+    newest.map(|(_, path)| path).ok_or_else(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("20m"), Ok(Duration::from_secs(1200)));
+        assert_eq!(time("2h"), Ok(Duration::from_secs(7200)));
+        assert!(time("2d").is_err() && time("x").is_err() && time("99999999999999999999h").is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! What a cell of the matrix shows: computed from what its fleet did, here and nowhere else, so that anybody can do it again.
+
+use super::compose::{Arm, Spent, Stage, campaigns};
+use super::grid::Cell;
+use super::tpdi::Tpdi;
+use super::trace::FleetTrace;
+use crate::record::Label;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Seconds of a stage over all attempts of a cell, from one source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StageSeconds {
+    /// The stage.
+    pub stage: Stage,
+    /// Where the figure comes from.
+    pub label: Label,
+    /// Per attempt, mean.
+    pub seconds: f64,
+}
+
+/// One arm of a cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArmOutcome {
+    /// Encrypted or not.
+    pub arm: Arm,
+    /// The headline.
+    pub tpdi: Tpdi,
+    /// Where an attempt's time goes, in order.
+    pub stages: Vec<StageSeconds>,
+    /// Bytes that a robot sends in a round.
+    pub upload_bytes: u64,
+}
+
+/// A cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CellOutcome {
+    /// Its name.
+    pub cell: String,
+    /// Robots.
+    pub clients: u32,
+    /// The least number of robots that the key holder opened a sum for.
+    pub min_clients: u32,
+    /// Robots that trained for themselves.
+    pub trained: u32,
+    /// How they learn.
+    pub task: String,
+    /// Bytes of an update as 32-bit floats.
+    pub update_bytes: u64,
+    /// The link's rate, 10^6 bits per second.
+    pub mbit_per_s: u32,
+    /// The link's round trip.
+    pub rtt_ms: u32,
+    /// Mean success on held-out robots before the attempts, and after those that were deployed; none where none was.
+    pub success_before: f64,
+    /// After.
+    pub success_after: Option<f64>,
+    /// The farthest that an opened mean was from that of the plain updates.
+    pub error_max: f64,
+    /// Encrypted, then plain.
+    pub arms: Vec<ArmOutcome>,
+}
+
+impl CellOutcome {
+    /// Of a cell whose fleet did this; none if it attempted nothing.
+    #[must_use]
+    pub fn of(cell: &Cell, trace: &FleetTrace) -> Option<Self> {
+        let attempts: Vec<_> = trace.campaigns.iter().flatten().collect();
+        let rounds: Vec<_> = attempts.iter().flat_map(|attempt| &attempt.rounds).collect();
+        let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
+        let deployed = attempts.iter().filter(|attempt| attempt.deployed);
+        let arms: Option<Vec<ArmOutcome>> = Arm::ALL.iter().map(|&arm| arm_outcome(cell, arm, trace)).collect();
+        Some(Self {
+            cell: cell.to_string(),
+            clients: cell.clients,
+            min_clients: cell.min_clients(),
+            trained: trace.trained,
+            task: cell.task.name().to_owned(),
+            update_bytes: super::grid::bytes(cell.size),
+            mbit_per_s: cell.link.mbit_per_s,
+            rtt_ms: cell.link.rtt_ms,
+            success_before: mean(attempts.iter().map(|attempt| attempt.success[0]).collect())?,
+            success_after: mean(deployed.map(|attempt| attempt.success[1]).collect()),
+            error_max: rounds.iter().map(|round| round.error_max).fold(0.0, f64::max),
+            arms: arms?,
+        })
+    }
+
+    /// One arm.
+    #[must_use]
+    pub fn arm(&self, arm: Arm) -> Option<&ArmOutcome> {
+        self.arms.iter().find(|found| found.arm == arm)
+    }
+}
+
+impl ArmOutcome {
+    /// Seconds of an attempt by label.
+    #[must_use]
+    pub fn labels(&self) -> std::collections::BTreeMap<Label, f64> {
+        let mut labels = std::collections::BTreeMap::new();
+        self.stages.iter().for_each(|stage| *labels.entry(stage.label).or_default() += stage.seconds);
+        labels
+    }
+}
+
+fn arm_outcome(cell: &Cell, arm: Arm, trace: &FleetTrace) -> Option<ArmOutcome> {
+    let (campaigns, Spent(spent)) = campaigns(cell, arm, trace);
+    let attempts = campaigns.iter().map(Vec::len).sum::<usize>() as f64;
+    let round = trace.campaigns.iter().flatten().flat_map(|attempt| &attempt.rounds).next()?;
+    let upload_bytes = if arm == Arm::Encrypted { round.upload_bytes } else { round.plain_upload_bytes };
+    let stage =
+        |((stage, label), seconds): ((Stage, Label), f64)| StageSeconds { stage, label, seconds: seconds / attempts };
+    Some(ArmOutcome { arm, tpdi: Tpdi::of(&campaigns)?, stages: spent.into_iter().map(stage).collect(), upload_bytes })
+}

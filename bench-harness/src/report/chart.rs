@@ -1,0 +1,271 @@
+//! Charts as inline SVG. Each has a title, a unit and a description, and stands beside a table with the same figures.
+
+use super::page::escape;
+use plotters::prelude::*;
+
+/// Room for a chart's letters and lines.
+const SIZE: (u32, u32) = (640, 360);
+/// Colours that a page's own replace: charts follow light and dark.
+const INK: RGBColor = RGBColor(1, 1, 1);
+const FAINT: RGBColor = RGBColor(2, 2, 2);
+/// Lines, told apart by colour and by the mark at their points. Blue, orange, green, purple, brown, pink (Okabe and Ito).
+const LINES: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(140, 90, 200),
+    RGBColor(150, 110, 60),
+    RGBColor(204, 121, 167),
+];
+
+/// A line with its interval.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// What it is.
+    pub name: String,
+    /// Across, up, and the interval's ends.
+    pub points: Vec<(f64, f64, Option<(f64, f64)>)>,
+}
+
+/// A chart's words.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<'a> {
+    /// What it shows.
+    pub title: &'a str,
+    /// What lies across, with its unit.
+    pub across: &'a str,
+    /// What goes up, with its unit.
+    pub up: &'a str,
+    /// What a reader who does not see it should know.
+    pub description: &'a str,
+}
+
+/// Lines over two logarithmic axes. Nothing where there is nothing to draw.
+#[must_use]
+pub fn lines(words: Words<'_>, series: &[Series]) -> Option<String> {
+    let positive = |value: &f64| value.is_finite() && *value > 0.0;
+    let points = || series.iter().flat_map(|series| &series.points);
+    let ups = points().flat_map(|&(_, up, interval)| {
+        let (low, high) = interval.unwrap_or((up, up));
+        [up, low, high]
+    });
+    let range = |values: Vec<f64>| {
+        let values: Vec<f64> = values.into_iter().filter(positive).collect();
+        let (low, high) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
+        Some((low / 1.25, high * 1.25))
+    };
+    let ((left, right), (bottom, top)) = (range(points().map(|p| p.0).collect())?, range(ups.collect())?);
+    let mut drawing = String::new();
+    draw(&mut drawing, words, series, [left, right, bottom, top]).ok()?;
+    Some(figure(words, &themed(&drawing)))
+}
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+fn draw(into: &mut String, words: Words<'_>, series: &[Series], [left, right, bottom, top]: [f64; 4]) -> Drawn {
+    let area = SVGBackend::with_string(into, SIZE).into_drawing_area();
+    let across = (left..right).log_scale();
+    let mut chart = ChartBuilder::on(&area)
+        .margin(8)
+        .x_label_area_size(48)
+        .y_label_area_size(80)
+        .build_cartesian_2d(across, (bottom..top).log_scale())?;
+    let style = ("sans-serif", 16).into_font().color(&INK);
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(FAINT.mix(0.0))
+        .bold_line_style(FAINT)
+        .axis_style(FAINT)
+        .label_style(style.clone())
+        .axis_desc_style(style.clone())
+        .x_desc(words.across)
+        .y_desc(words.up)
+        .x_label_formatter(&|x| short(*x))
+        .y_label_formatter(&|y| short(*y))
+        .draw()?;
+    for (index, Series { name, points }) in series.iter().enumerate() {
+        let colour = LINES[index % LINES.len()];
+        let line = points.iter().map(|&(x, y, _)| (x, y));
+        let intervals = points.iter().filter_map(|&(x, _, interval)| interval.map(|(low, high)| (x, low, high)));
+        chart.draw_series(
+            intervals.map(|(x, low, high)| PathElement::new(vec![(x, low), (x, high)], colour.mix(0.45))),
+        )?;
+        chart
+            .draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)))?
+            .label(name.as_str())
+            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2)));
+        match index % 3 {
+            0 => drop(chart.draw_series(line.map(|point| Circle::new(point, 4, colour.filled())))?),
+            1 => drop(chart.draw_series(line.map(|point| TriangleMarker::new(point, 5, colour.filled())))?),
+            _ => drop(chart.draw_series(line.map(|point| Cross::new(point, 4, colour.stroke_width(2))))?),
+        }
+    }
+    if series.len() > 1 {
+        chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).margin(6).label_font(style).draw()?;
+    }
+    area.present()?;
+    Ok(())
+}
+
+/// A figure in few letters.
+fn short(value: f64) -> String {
+    match value {
+        v if v >= 1e6 => format!("{}M", trimmed(v / 1e6)),
+        v if v >= 1e3 => format!("{}k", trimmed(v / 1e3)),
+        v => trimmed(v),
+    }
+}
+
+fn trimmed(value: f64) -> String {
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 1.0 {
+        1
+    } else {
+        3
+    };
+    let text = format!("{value:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// The page's colours for the chart's.
+fn themed(drawing: &str) -> String {
+    drawing.replace("#010101", "currentColor").replace("#020202", "var(--line)")
+}
+
+/// The drawing with its words.
+fn figure(words: Words<'_>, drawing: &str) -> String {
+    let (title, description) = (escape(words.title), escape(words.description));
+    let described = drawing.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{title}. {description}\" "), 1);
+    // A namespace is a name, not an address to fetch; inline it is not needed.
+    let described = described.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
+    format!("<figure><h3>{title}</h3>{described}<figcaption>{description}</figcaption></figure>")
+}
+
+/// A part of a bar.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// What it is.
+    pub name: String,
+    /// How much.
+    pub value: f64,
+    /// The figure as words.
+    pub shown: String,
+    /// Where the figure comes from: chooses the hatching.
+    pub source: char,
+}
+
+/// One bar under the other, each beginning where the one before ended: where the time goes. Hatched by source.
+#[must_use]
+pub fn waterfall(words: Words<'_>, parts: &[Part]) -> Option<String> {
+    let (row_height, left, right, wide) = (24.0, 96.0, 96.0, 640.0);
+    let total: f64 = parts.iter().map(|part| part.value).sum();
+    if total.is_nan() || total <= 0.0 {
+        return None;
+    }
+    let (room, height) = (wide - left - right, row_height * parts.len() as f64 + 8.0);
+    let mut drawing = format!("<svg viewBox=\"0 0 {wide} {height}\" width=\"{wide}\" height=\"{height}\">");
+    let mut begin = 0.0;
+    for (row, Part { name, value, shown, source }) in parts.iter().enumerate() {
+        let (x, y) = (left + begin / total * room, row_height * row as f64 + 4.0);
+        let width = (value / total * room).max(1.5);
+        let (name, shown) = (escape(name), escape(shown));
+        let fill = match source {
+            'M' => "var(--accent)".to_owned(),
+            'D' | 'P' | 'R' | 'E' => format!("url(#hatch-{source})"),
+            _ => "var(--soft)".to_owned(),
+        };
+        let middle = y + 13.0;
+        drawing += &format!(
+            "<text x=\"{}\" y=\"{middle}\" text-anchor=\"end\" font-size=\"13\">{name}</text>\
+             <rect x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"17\" rx=\"2\" style=\"fill:{fill};stroke:var(--accent);stroke-width:.6\"/>\
+             <text x=\"{:.1}\" y=\"{middle}\" font-size=\"12\">{shown} {source}</text>",
+            left - 8.0,
+            x + width + 6.0
+        );
+        begin += value;
+    }
+    Some(figure(words, &(drawing + "</svg>")))
+}
+
+/// Hatchings by source, once on a page: measured is solid.
+pub(super) const HATCHES: &str = "<svg width=\"0\" height=\"0\" aria-hidden=\"true\" style=\"position:absolute\"><defs>\
+    <pattern id=\"hatch-D\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\"><path d=\"M0 0V6\" style=\"stroke:var(--accent);stroke-width:3\"/></pattern>\
+    <pattern id=\"hatch-E\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\"><path d=\"M0 0V6\" style=\"stroke:var(--accent);stroke-width:3\"/></pattern>\
+    <pattern id=\"hatch-R\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(-45)\"><path d=\"M0 0V6\" style=\"stroke:var(--accent);stroke-width:2\"/></pattern>\
+    <pattern id=\"hatch-P\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\"><circle cx=\"3\" cy=\"3\" r=\"1.2\" style=\"fill:var(--accent)\"/></pattern></defs></svg>";
+
+/// A table whose cells are darker where the figure is larger, on a logarithmic scale. Cells: the value and its words.
+#[must_use]
+pub fn heat(caption: &str, columns: &[String], rows: &[(String, Vec<Option<(f64, String)>>)]) -> String {
+    let values = rows.iter().flat_map(|(_, cells)| cells.iter().flatten()).map(|(value, _)| value.ln());
+    let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut text = format!(
+        "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{0}\"><table class=\"heat\"><caption>{0}</caption><thead><tr><td></td>",
+        escape(caption)
+    );
+    for column in columns {
+        text += &format!("<th scope=\"col\" class=\"n\">{}</th>", escape(column));
+    }
+    text += "</tr></thead><tbody>";
+    for (name, cells) in rows {
+        text += &format!("<tr><th scope=\"row\">{}</th>", escape(name));
+        for cell in cells {
+            text += &match cell {
+                None => "<td>-</td>".to_owned(),
+                Some((value, words)) => {
+                    let share = if high > low { ((value.ln() - low) / (high - low)).clamp(0.0, 1.0) } else { 0.5 };
+                    let shade = 0.06 + 0.5 * share;
+                    format!("<td style=\"background:rgba(var(--heat),{shade:.2})\">{}</td>", escape(words))
+                }
+            };
+        }
+        text += "</tr>";
+    }
+    text + "</tbody></table></div>"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORDS: Words<'_> = Words { title: "<Title>", across: "robots", up: "seconds", description: "It \"grows\"." };
+
+    #[test]
+    fn every_chart_says_what_it_shows_and_fetches_nothing() {
+        let series = Series { name: "a<b".into(), points: vec![(2.0, 1.0, Some((0.9, 1.2))), (100.0, 7.0, None)] };
+        let part = |source| Part { name: "train".into(), value: 1.0, shown: "1 s".into(), source };
+        let charts = [lines(WORDS, &[series.clone(), series]), waterfall(WORDS, &['M', 'D', 'P', 'R', 'E'].map(part))];
+        for chart in charts {
+            let chart = chart.expect("something to draw");
+            for part in ["role=\"img\"", "aria-label=\"&lt;Title&gt;", "<figcaption>", "It &quot;grows&quot;."] {
+                assert!(chart.contains(part), "{part} in {chart}");
+            }
+            assert!(!chart.contains("http") && !chart.contains("<Title>") && !chart.contains("#010101"), "{chart}");
+        }
+        let chart = lines(WORDS, &[Series { name: "x".into(), points: vec![(2.0, 1.0, None)] }]).expect("a point");
+        assert!(chart.contains("robots") && chart.contains("seconds"));
+    }
+
+    #[test]
+    fn nothing_to_draw_is_no_chart() {
+        assert!(lines(WORDS, &[]).is_none());
+        assert!(lines(WORDS, &[Series { name: "x".into(), points: vec![(1.0, f64::NAN, None)] }]).is_none());
+        assert!(waterfall(WORDS, &[]).is_none());
+    }
+
+    #[test]
+    fn heat_grows_with_the_figure_and_survives_missing_cells() {
+        let rows = vec![("2".to_owned(), vec![Some((1.0, "1 s".into())), None, Some((100.0, "<100 s".into()))])];
+        let table = heat("t", &["a".into(), "b".into(), "c".into()], &rows);
+        assert!(
+            table.contains("0.06)")
+                && table.contains("0.56)")
+                && table.contains("&lt;100 s")
+                && table.contains("<td>-</td>")
+        );
+    }
+}
