@@ -38,6 +38,9 @@ struct Way {
     offered: Vec<Offer>,
 }
 
+/// An adapter, and of its package, if it has one, where it comes from and its fingerprint.
+type Deployed = (Vec<f32>, Option<Origin>, Option<[u8; 32]>);
+
 impl Publisher {
     pub(super) fn new(
         identity: Identity,
@@ -63,7 +66,7 @@ impl Publisher {
     }
 
     /// The adapter that robots run, and its package if there is one.
-    fn running(&self, model: Id) -> Result<(Vec<f32>, Option<Origin>, Option<[u8; 32]>), String> {
+    fn running(&self, model: Id) -> Result<Deployed, String> {
         if model.to_string() == self.charter.model {
             let none = || vec![0.0; self.charter.values as usize];
             return Ok((self.lesson.as_ref().map_or_else(none, workload::Learner::initial_adapter), None, None));

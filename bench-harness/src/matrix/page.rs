@@ -5,7 +5,7 @@ use super::explain::{active, duration, meaning};
 use super::outcome::{ArmOutcome, CellOutcome};
 use super::tpdi::Figure;
 use crate::record::{Label, Record};
-use crate::report::chart::{Part, Series, Words, heat, lines, waterfall};
+use crate::report::chart::{Part, Point, Series, Words, heat, lines, waterfall};
 use crate::report::page::{Column, Page, escape, paragraph, strip, table};
 use std::collections::BTreeSet;
 
@@ -125,7 +125,7 @@ fn bytes(count: u64) -> String {
 
 fn tenths(count: u64, unit: u64) -> String {
     let tenths = (count * 10 + unit / 2) / unit;
-    if tenths % 10 == 0 { format!("{}", tenths / 10) } else { format!("{}.{}", tenths / 10, tenths % 10) }
+    if tenths.is_multiple_of(10) { format!("{}", tenths / 10) } else { format!("{}.{}", tenths / 10, tenths % 10) }
 }
 
 fn mix(arm: &ArmOutcome) -> String {
@@ -303,8 +303,6 @@ fn scaling(cells: &[&CellOutcome]) -> String {
     }
     text + "</div>"
 }
-
-type Point = (f64, f64, Option<(f64, f64)>);
 
 fn points(cells: &[&CellOutcome], task: &str, mbit: u32, size: u64) -> Vec<Point> {
     let here = |cell: &&&CellOutcome| cell.task == task && cell.mbit_per_s == mbit && cell.update_bytes == size;

@@ -18,13 +18,19 @@ const LINES: [RGBColor; 6] = [
     RGBColor(204, 121, 167),
 ];
 
+/// Across, up, and the interval's ends.
+pub type Point = (f64, f64, Option<(f64, f64)>);
+
+/// A row of a heat map: its name, and each cell's value and words.
+pub type HeatRow = (String, Vec<Option<(f64, String)>>);
+
 /// A line with its interval.
 #[derive(Clone, Debug)]
 pub struct Series {
     /// What it is.
     pub name: String,
-    /// Across, up, and the interval's ends.
-    pub points: Vec<(f64, f64, Option<(f64, f64)>)>,
+    /// From left to right.
+    pub points: Vec<Point>,
 }
 
 /// A chart's words.
@@ -198,7 +204,7 @@ pub(super) const HATCHES: &str = "<svg width=\"0\" height=\"0\" aria-hidden=\"tr
 
 /// A table whose cells are darker where the figure is larger, on a logarithmic scale. Cells: the value and its words.
 #[must_use]
-pub fn heat(caption: &str, columns: &[String], rows: &[(String, Vec<Option<(f64, String)>>)]) -> String {
+pub fn heat(caption: &str, columns: &[String], rows: &[HeatRow]) -> String {
     let values = rows.iter().flat_map(|(_, cells)| cells.iter().flatten()).map(|(value, _)| value.ln());
     let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);

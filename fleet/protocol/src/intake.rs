@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     fn upload(len: usize) -> (Vec<u8>, Vec<Id>) {
-        let bytes: Vec<u8> = (0..len).map(|index| (index * 31 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..len).map(|index| ((index * 31) >> 3) as u8).collect();
         let leaves = bytes.chunks(CHUNK_LEN).map(|chunk| Id(merkle_leaf(chunk))).collect();
         (bytes, leaves)
     }

@@ -13,7 +13,9 @@ use tensorguard_protocol::{Attempted, Id, Kept, Signed, Terms, folding};
 pub(crate) type Sealed = Arc<(Kept, Vec<u8>)>;
 
 static HOLDER: LazyLock<HolderKey> = LazyLock::new(|| HolderKey::generate(&mut ChaCha20Rng::seed_from_u64(1)));
-static MADE: LazyLock<Mutex<HashMap<(Id, u64, u32, Id), Sealed>>> = LazyLock::new(Mutex::default);
+/// A robot's attempt at a round: model, round, attempt, robot.
+type Sealing = (Id, u64, u32, Id);
+static MADE: LazyLock<Mutex<HashMap<Sealing, Sealed>>> = LazyLock::new(Mutex::default);
 
 /// Two chunks.
 pub(crate) const LENGTH: u64 = 80_000;

@@ -76,7 +76,7 @@ fn dies_at_every_event(moment: Moment) {
         while !over.load(Ordering::SeqCst) {
             assert!(begin.elapsed() < Duration::from_secs(100), "{moment:?}: not done after {deaths} deaths");
             let fate = Mortal::new(moment, 2);
-            let disk = Fated::new(Folder::open(&fleet.path("server/state")).unwrap(), fate.clone());
+            let disk = Fated::disk(Folder::open(&fleet.path("server/state")).unwrap(), fate.clone());
             if let Ok(desk) = open_desk(&fleet, disk) {
                 let server = serve_at(&fleet, desk, address);
                 while !fate.dead.load(Ordering::SeqCst) && !over.load(Ordering::SeqCst) {

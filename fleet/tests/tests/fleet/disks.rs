@@ -24,7 +24,7 @@ pub(crate) struct Fated<F> {
 }
 
 impl<F: Fate + 'static> Fated<F> {
-    pub(crate) fn new(inner: Folder, fate: Arc<F>) -> Arc<dyn Disk> {
+    pub(crate) fn disk(inner: Folder, fate: Arc<F>) -> Arc<dyn Disk> {
         Arc::new(Self { inner, fate })
     }
 }
@@ -111,7 +111,7 @@ fn a_full_disk_loses_nothing_and_the_round_goes_on_when_there_is_room() {
     let fleet = Fleet::new("full", robots, length);
     // Less than the journal and the uploads need.
     let quota = Arc::new(Quota(AtomicI64::new(250_000)));
-    let disk = Fated::new(Folder::open(&fleet.path("server/state")).unwrap(), quota.clone());
+    let disk = Fated::disk(Folder::open(&fleet.path("server/state")).unwrap(), quota.clone());
     let server = serve(&fleet, disk);
     let (mut arms, mut full) = (Vec::new(), Vec::new());
     std::thread::scope(|scope| {
@@ -137,7 +137,7 @@ fn a_full_disk_loses_nothing_and_the_round_goes_on_when_there_is_room() {
 fn a_disk_that_is_full_from_the_start_lets_no_server_begin() {
     let fleet = Fleet::new("none", 1, 1000);
     let quota = Arc::new(Quota(AtomicI64::new(10)));
-    let disk = Fated::new(Folder::open(&fleet.path("server/state")).unwrap(), quota);
+    let disk = Fated::disk(Folder::open(&fleet.path("server/state")).unwrap(), quota);
     let error = open_desk(&fleet, disk).unwrap_err();
     assert!(error.to_string().contains("journal cannot be opened"), "{error}");
 }

@@ -101,7 +101,9 @@ pub(crate) struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         drop(self.stop.take());
-        self.thread.take().map(|thread| thread.join().unwrap());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
     }
 }
 
