@@ -157,13 +157,17 @@ fn wilson(successes: usize, trials: usize) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    fn attempt(active_s: f64, deployed: bool) -> Attempt {
-        Attempt { active_s, wall_s: active_s + 10.0, rounds: 2, deployed, rolled_back: false }
+    fn deployed(active_s: f64) -> Attempt {
+        Attempt { active_s, wall_s: active_s + 10.0, rounds: 2, deployed: true, rolled_back: false }
+    }
+
+    fn refused(active_s: f64) -> Attempt {
+        Attempt { deployed: false, ..deployed(active_s) }
     }
 
     #[test]
     fn failures_are_charged() {
-        let campaigns = [vec![attempt(1.0, true)], vec![attempt(3.0, false), attempt(2.0, true)]];
+        let campaigns = [vec![deployed(1.0)], vec![refused(3.0), deployed(2.0)]];
         let tpdi = Tpdi::of(&campaigns).expect("attempts");
         assert!(matches!(tpdi.active, Figure::Improves { seconds, low, high: Some(high) }
             if seconds == 3.0 && low == 1.0 && high == 5.0));
@@ -174,14 +178,14 @@ mod tests {
 
     #[test]
     fn a_campaign_without_improvement_leaves_the_interval_open() {
-        let campaigns = [vec![attempt(1.0, true)], vec![attempt(3.0, false)]];
+        let campaigns = [vec![deployed(1.0)], vec![refused(3.0)]];
         let tpdi = Tpdi::of(&campaigns).expect("attempts");
         assert!(matches!(tpdi.active, Figure::Improves { seconds, high: None, .. } if seconds == 4.0));
     }
 
     #[test]
     fn without_any_improvement_there_is_a_bound_and_the_row_stays() {
-        let campaigns = [vec![attempt(2.0, false)], vec![attempt(4.0, false)]];
+        let campaigns = [vec![refused(2.0)], vec![refused(4.0)]];
         let tpdi = Tpdi::of(&campaigns).expect("attempts");
         // Two failures in a row leave success rates up to 1 - sqrt(0.05) plausible.
         let bound = 3.0 / (1.0 - 0.05f64.sqrt());

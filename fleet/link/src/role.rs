@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_role_is_read_as_it_is_written_and_nothing_else_is() {
-        let robot = Role::Robot(Id(core::array::from_fn(|index| 17 * index as u8)));
+        let robot = Role::Robot(Id(core::array::from_fn(|index| (17 * index) as u8)));
         for role in [Role::Server, Role::Holder, robot] {
             assert_eq!(Role::of(&role.name()), Some(role));
             assert_eq!(Role::of(&format!("x{}", role.name())), None);
