@@ -15,7 +15,7 @@ use trust::gate::{self, Distribution, EvaluatedRobot, PairedEpisode, Thresholds}
 use trust::identity::Identity;
 use trust::package::{ADAPTER, Origin, Package, RoundRecord};
 use trust::rollout::{Event, Plan, Rollout, Stage, Version};
-use workload::{Cohort, Config, Effort, Learner, Task};
+use workload::{Base, Cohort, Config, Effort, Learner, Task};
 
 /// What every run of the matrix holds itself to, fixed before it begins and hashed into the result.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,12 +84,21 @@ fn failed(error: workload::Fault) -> Failure {
     Failure::Internal(format!("training: {error}"))
 }
 
-/// Runs the campaigns of a fleet. `say` hears what is going on.
+/// Version 0 of the policy for this way of learning and size: the same for every fleet and campaign.
+///
+/// # Errors
+/// [`Failure::Internal`] where training fails.
+pub fn version_zero(fleet: Fleet, budget: &Budget) -> Result<Base, Failure> {
+    workload::pretrain(&Config::of(fleet.task, fleet.size, budget.seed)).map_err(failed)
+}
+
+/// Runs the campaigns of a fleet, from this version 0. `say` hears what is going on.
 ///
 /// # Errors
 /// [`Failure::Wrong`] where a round's mean is wrong, [`Failure::Internal`] where training fails.
 pub fn run(
     fleet: Fleet,
+    base: &Base,
     budget: &Budget,
     backend: &dyn Backend,
     say: &mut dyn FnMut(&str),
@@ -98,7 +107,7 @@ pub fn run(
     let mut campaigns = Vec::new();
     for number in 0..budget.campaigns {
         say(&format!("{fleet}, campaign {} of {}", number + 1, budget.campaigns));
-        let mut campaign = Campaign::begin(fleet, trained, budget, number)?;
+        let mut campaign = Campaign::begin(fleet, base, trained, budget, number)?;
         let mut attempts = Vec::new();
         for attempt in 0..budget.attempts {
             attempts.push(campaign.attempt(attempt, backend)?);
@@ -129,10 +138,10 @@ struct Campaign<'a> {
 }
 
 impl<'a> Campaign<'a> {
-    fn begin(fleet: Fleet, trained: u32, budget: &'a Budget, number: u32) -> Result<Self, Failure> {
+    fn begin(fleet: Fleet, base: &Base, trained: u32, budget: &'a Budget, number: u32) -> Result<Self, Failure> {
         let config = Config { campaign: number, ..Config::of(fleet.task, fleet.size, budget.seed) };
         let seed = mix(budget.seed.wrapping_add(mix(u64::from(number) + 1)));
-        let learner = Learner::new(config, workload::pretrain(&config).map_err(failed)?).map_err(failed)?;
+        let learner = Learner::new(config, base.clone()).map_err(failed)?;
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let (publisher, deployed) = (Identity::generate(&mut rng), learner.initial_adapter());
         let enrolled = Enrolled::new(fleet.clients, seed)?;

@@ -90,6 +90,7 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
     };
     let began = Instant::now();
     let mut told = Teller::new(fleets.len());
+    let mut base = None;
     for (fleet, cells) in fleets {
         if done.contains(&fleet) {
             told.fleet();
@@ -107,7 +108,17 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
             }
             continue;
         }
-        let trace = learning::run(fleet, &request.budget, cpu, &mut |what| told.say(what))?;
+        // Fleets of one kind come one after the other, and begin with the same policy.
+        let kind = (fleet.task, fleet.size);
+        let version_zero = match base.take() {
+            Some((of, found)) if of == kind => found,
+            _ => {
+                told.say(&format!("{fleet}: training version 0"));
+                learning::version_zero(fleet, &request.budget)?
+            }
+        };
+        let trace = learning::run(fleet, &version_zero, &request.budget, cpu, &mut |what| told.say(what))?;
+        base = Some((kind, version_zero));
         journal.write(&Line::Matrix(MatrixLine { trace, cells }))?;
         told.fleet();
     }
