@@ -49,7 +49,7 @@ fn line(id: &str, record: &Value) -> String {
             short(&git) + changes
         }),
     };
-    let rows = ["/cells", "/rows", "/report/rows"].iter().find_map(|rows| record.pointer(rows)?.as_array());
+    let rows = ["/matrix", "/cells", "/rows", "/report/rows"].iter().find_map(|rows| record.pointer(rows)?.as_array());
     let rows = rows.map_or(0, Vec::len);
     let noise = record.get("noise").and_then(Value::as_f64);
     let noise = noise.map_or("not measured".to_owned(), |noise| format!("{:.1} %", 100.0 * noise));
