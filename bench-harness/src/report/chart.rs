@@ -2,6 +2,7 @@
 
 use super::page::escape;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Room for a chart's letters and lines.
 const SIZE: (u32, u32) = (640, 360);
@@ -60,7 +61,11 @@ pub fn lines(words: Words<'_>, series: &[Series]) -> Option<String> {
         let (low, high) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
         Some((low / 1.25, high * 1.25))
     };
-    let ((left, right), (bottom, top)) = (range(points().map(|p| p.0).collect())?, range(ups.collect())?);
+    let ((left, right), (low, high)) = (range(points().map(|p| p.0).collect())?, range(ups.collect())?);
+    // Out to the next ticks, so that there are two at least.
+    let around = ticks(low / 10.0, high * 10.0);
+    let bottom = around.iter().copied().filter(|&tick| tick <= low).fold(low / 10.0, f64::max);
+    let top = around.iter().copied().filter(|&tick| tick >= high).fold(high * 10.0, f64::min);
     let mut drawing = String::new();
     draw(&mut drawing, words, series, [left, right, bottom, top]).ok()?;
     Some(figure(words, &themed(&drawing)))
@@ -79,17 +84,24 @@ fn draw(into: &mut String, words: Words<'_>, series: &[Series], [left, right, bo
     let style = ("sans-serif", 16).into_font().color(&INK);
     chart
         .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(FAINT.mix(0.0))
-        .bold_line_style(FAINT)
+        .disable_mesh()
+        // Its own labels are powers of ten: too few here. Below are ours.
+        .x_label_formatter(&|_| String::new())
+        .y_label_formatter(&|_| String::new())
         .axis_style(FAINT)
-        .label_style(style.clone())
         .axis_desc_style(style.clone())
         .x_desc(words.across)
         .y_desc(words.up)
-        .x_label_formatter(&|x| short(*x))
-        .y_label_formatter(&|y| short(*y))
         .draw()?;
+    for tick in ticks(bottom, top) {
+        chart.draw_series([PathElement::new(vec![(left, tick), (right, tick)], FAINT)])?;
+        let (x, y) = chart.backend_coord(&(left, tick));
+        area.draw_text(&short(tick), &style.pos(Pos::new(HPos::Right, VPos::Center)), (x - 8, y))?;
+    }
+    for tick in ticks(left, right) {
+        let (x, y) = chart.backend_coord(&(tick, bottom));
+        area.draw_text(&short(tick), &style.pos(Pos::new(HPos::Center, VPos::Top)), (x, y + 8))?;
+    }
     for (index, Series { name, points }) in series.iter().enumerate() {
         let colour = LINES[index % LINES.len()];
         let line = points.iter().map(|&(x, y, _)| (x, y));
@@ -112,6 +124,13 @@ fn draw(into: &mut String, words: Words<'_>, series: &[Series], [left, right, bo
     }
     area.present()?;
     Ok(())
+}
+
+/// 1, 2 and 5 times powers of ten between two positive ends.
+fn ticks(low: f64, high: f64) -> Vec<f64> {
+    let powers = (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
+    let ticks = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)));
+    ticks.filter(|tick| (low..=high).contains(tick)).collect()
 }
 
 /// A figure in few letters.
@@ -254,6 +273,12 @@ mod tests {
         }
         let chart = lines(WORDS, &[Series { name: "x".into(), points: vec![(2.0, 1.0, None)] }]).expect("a point");
         assert!(chart.contains("robots") && chart.contains("seconds"));
+    }
+
+    #[test]
+    fn ticks_lie_within_their_ends() {
+        assert_eq!(ticks(1.6, 125.0), [2.0, 5.0, 10.0, 20.0, 50.0, 100.0]);
+        assert_eq!(ticks(0.3, 0.6), [0.5]);
     }
 
     #[test]
