@@ -156,14 +156,6 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_round_needs_memory_for_its_uploads() {
-        let needed = run_a_round(&Cpu::best(1), 200_000).expect("a round");
-        // Eight uploads are kept.
-        assert!(needed.is_none_or(|bytes| bytes > 8 * 400_000 && bytes < 1 << 30), "{needed:?}");
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
     fn a_server_adds_what_comes_and_refuses_what_is_cut_off() {
         let cpu = Cpu::best(1);
         let ours = Ours::prepare(&cpu, 300, 16).expect("a round");
