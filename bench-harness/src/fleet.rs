@@ -8,6 +8,7 @@ pub mod folders;
 pub mod holder;
 mod publisher;
 pub mod robot;
+pub(crate) mod scene;
 pub mod server;
 
 use crate::failure::Failure;
@@ -17,6 +18,9 @@ use std::time::{Duration, SystemTime};
 
 /// How long a party waits for the server to have something to say, or for a lost link to come back.
 pub const REST: Duration = Duration::from_secs(2);
+
+/// What a server says before its address.
+pub(crate) const LISTENING: &str = "listening on ";
 
 pub(crate) fn failed(what: impl Display) -> Failure {
     Failure::Internal(what.to_string())

@@ -1,7 +1,7 @@
 //! `tensorguard server`.
 
 use super::charter::Charter;
-use super::{failed, now_ms, say};
+use super::{LISTENING, failed, now_ms, say};
 use crate::failure::Failure;
 use fleet_client::link::{Credentials, acceptor};
 use fleet_client::protocol::Plan;
@@ -45,7 +45,7 @@ pub fn run(folder: &Path, listen: &str, operation: Operation, backend: Box<dyn B
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(listen).await;
         let listener = listener.map_err(|error| failed(format_args!("cannot listen on {listen}: {error}")))?;
-        say(format_args!("listening on {}", listener.local_addr().map_err(failed)?));
+        say(format_args!("{LISTENING}{}", listener.local_addr().map_err(failed)?));
         let desk = Arc::new(desk);
         let mut changes = desk.changes();
         let (watched, mut last) = (desk.clone(), String::new());

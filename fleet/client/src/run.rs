@@ -4,7 +4,7 @@ use crate::kept::Keep;
 use crate::pipeline::{Stage, Timing, prepare};
 use folding::lwe::{CHUNK_LEN, HolderPublic, SealLog, UpdateId};
 use kernels::Backend;
-use link::{Link, LinkError};
+use link::{Link, LinkError, pause};
 use protocol::{Health, Id, Pins, Request, Robot, RobotInput, RobotStep, Terms};
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
@@ -93,8 +93,9 @@ pub async fn run(
     let kept = member.keep.get().map_err(|error| error.to_string())?;
     let (kept, mut stream) = kept.unzip();
     let mut robot = Robot::new(member.pins.clone(), learner.running(), kept);
+    let mut asked = Instant::now();
     loop {
-        let (input, news) = step(member, link, learner, &robot, &mut stream).await;
+        let (input, news) = step(member, link, learner, (&robot, &mut asked), &mut stream).await;
         if news.into_iter().any(|news| watch(news).is_break()) {
             return Ok(());
         }
@@ -106,11 +107,12 @@ async fn step(
     member: &mut Member<'_>,
     link: &mut Link,
     learner: &mut dyn Learner,
-    robot: &Robot,
+    (robot, asked): (&Robot, &mut Instant),
     stream: &mut Option<Vec<u8>>,
 ) -> (RobotInput, Vec<News>) {
     match robot.step() {
         RobotStep::Ask(request) => {
+            *asked = Instant::now();
             let wait = if matches!(request, Request::Next { .. }) { member.rest } else { Duration::ZERO };
             replied(link.ask(&request, wait).await)
         }
@@ -144,8 +146,7 @@ async fn step(
         }
         RobotStep::Apply { package, len } => apply(link, learner, package, len).await,
         RobotStep::Rest(why) => {
-            // Where the server held the answer back this is short; where it is gone, it is not asked without end.
-            tokio::time::sleep(member.rest.min(Duration::from_millis(500))).await;
+            tokio::time::sleep(pause(member.rest, *asked)).await;
             (RobotInput::Rested, vec![why.map_or(News::Idle, News::Note)])
         }
     }

@@ -2,10 +2,10 @@
 
 use crate::open::{Custody, NotNow};
 use folding::Mean;
-use link::{Link, LinkError};
+use link::{Link, LinkError, pause};
 use protocol::{Answer, Attempted, Health, Holder, HolderInput, HolderStep, Id, Offer, Reply, Request, Terms};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A mean on its way to the robots.
 #[derive(Debug)]
@@ -83,8 +83,9 @@ pub async fn run(
     watch: &mut dyn FnMut(News) -> Verdict,
 ) {
     let mut holder = Holder::default();
+    let mut asked = Instant::now();
     loop {
-        let (input, news) = step(custody, link, deployer, rest, &holder).await;
+        let (input, news) = step(custody, link, deployer, (rest, &mut asked), &holder).await;
         holder.take(input);
         if news.into_iter().any(|news| watch(news).is_break()) {
             return;
@@ -96,12 +97,16 @@ async fn step(
     custody: &mut Custody<'_>,
     link: &mut Link,
     deployer: &mut dyn Deployer,
-    rest: Duration,
+    (rest, asked): (Duration, &mut Instant),
     holder: &Holder,
 ) -> (HolderInput, Vec<News>) {
     match holder.step() {
         HolderStep::Ask(request) => {
-            let wait = if request == Request::Ask { rest } else { Duration::ZERO };
+            *asked = Instant::now();
+            let wait = match request {
+                Request::Ask | Request::Healths { .. } => rest,
+                _ => Duration::ZERO,
+            };
             let (input, mut news) = replied(link.ask(&request, wait).await);
             if input == HolderInput::Reply(Reply::Noted) {
                 if let Request::Settle { round, .. } = request {
@@ -119,7 +124,7 @@ async fn step(
             deploy(custody, link, deployer, (&terms, &enrolled, healths.as_deref())).await
         }
         HolderStep::Rest(why) => {
-            tokio::time::sleep(rest.min(Duration::from_millis(500))).await;
+            tokio::time::sleep(pause(rest, *asked)).await;
             (HolderInput::Rested, vec![why.map_or(News::Idle, News::Note)])
         }
     }

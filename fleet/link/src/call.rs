@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use protocol::{Id, MOST_MESSAGE_LEN, Refused, Reply, Request, decode, encode};
 use rustls::pki_types::ServerName;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -69,6 +69,16 @@ fn lost(error: impl fmt::Display) -> LinkError {
         ""
     };
     LinkError::Lost(format!("{text}{hint}"))
+}
+
+/// The least time from one question to the next, where nothing came of the first.
+const BETWEEN: Duration = Duration::from_millis(500);
+
+/// How long to rest before the next question, if the last was asked at `asked`. A server that held its answer back has done the
+/// waiting; one that is gone, or answers at once, is not asked without end.
+#[must_use]
+pub fn pause(rest: Duration, asked: Instant) -> Duration {
+    rest.min(BETWEEN).saturating_sub(asked.elapsed())
 }
 
 /// A party's way to its server.
@@ -232,5 +242,19 @@ fn told(error: hyper::Error) -> LinkError {
     match error.source() {
         Some(source) => lost(format_args!("{error}: {source}")),
         None => lost(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_was_kept_waiting_does_not_rest_and_whoever_was_not_does() {
+        let rest = Duration::from_secs(2);
+        assert!(pause(rest, Instant::now()) > BETWEEN / 2);
+        let asked = Instant::now().checked_sub(BETWEEN).expect("the clock is older");
+        assert_eq!(pause(rest, asked), Duration::ZERO);
+        assert!(pause(Duration::from_millis(10), Instant::now()) <= Duration::from_millis(10));
     }
 }

@@ -12,7 +12,7 @@ mod role;
 mod tls;
 
 pub use authority::{Authority, AuthorityError};
-pub use call::{Link, LinkError, Timeouts};
+pub use call::{Link, LinkError, Timeouts, pause};
 pub use credentials::{Credentials, CredentialsError, private_file};
 pub use protocol;
 pub use role::{Role, SERVER_NAME};

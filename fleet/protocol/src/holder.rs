@@ -79,6 +79,8 @@ struct Deploying {
     terms: Terms,
     robots: u64,
     enrolled: Vec<Id>,
+    /// What it was told last about how robots fare: see [`Request::Healths`].
+    seen: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -120,13 +122,13 @@ impl Holder {
             }
             State::Deploying(deploying, phase) => match phase {
                 Phase::Judging(healths) => {
-                    let Deploying { terms, robots, enrolled } = deploying.clone();
+                    let Deploying { terms, robots, enrolled, .. } = deploying.clone();
                     HolderStep::Deploy { terms, robots, enrolled, healths: healths.clone() }
                 }
                 Phase::Rolling(offer) => {
                     HolderStep::Ask(Request::Roll { round: deploying.terms.round, offer: offer.clone() })
                 }
-                Phase::Watching => HolderStep::Ask(Request::Healths),
+                Phase::Watching => HolderStep::Ask(Request::Healths { seen: deploying.seen }),
                 Phase::Settling(model) => {
                     HolderStep::Ask(Request::Settle { round: deploying.terms.round, model: *model })
                 }
@@ -170,7 +172,7 @@ fn begin(question: Question) -> State {
         }
         Question::Close { terms } => State::Closing(terms),
         Question::Deploy { terms, robots, enrolled } => {
-            State::Deploying(Deploying { terms, robots, enrolled }, Phase::Judging(None))
+            State::Deploying(Deploying { terms, robots, enrolled, seen: 0 }, Phase::Judging(None))
         }
     }
 }
@@ -193,9 +195,15 @@ fn deploy(deploying: Deploying, phase: Phase, input: HolderInput) -> State {
     match (phase, input) {
         (Phase::Judging(_), HolderInput::Roll(offer)) => then(Phase::Rolling(offer)),
         (Phase::Judging(_), HolderInput::Settle(model)) => then(Phase::Settling(model)),
-        (Phase::Judging(_), HolderInput::Watch) => rest(None, then(Phase::Watching)),
+        (Phase::Judging(_), HolderInput::Watch) => then(Phase::Watching),
         (Phase::Rolling(_), HolderInput::Reply(Reply::Noted)) => then(Phase::Watching),
-        (Phase::Watching, HolderInput::Reply(Reply::Healths(healths))) => then(Phase::Judging(Some(healths))),
+        // The server held this back as long as it would; one that does not is not asked without end.
+        (Phase::Watching, HolderInput::Reply(Reply::Healths { said, healths })) if said == deploying.seen => {
+            rest(None, then(Phase::Judging(Some(healths))))
+        }
+        (Phase::Watching, HolderInput::Reply(Reply::Healths { said, healths })) => {
+            State::Deploying(Deploying { seen: said, ..deploying }, Phase::Judging(Some(healths)))
+        }
         (Phase::Settling(_), HolderInput::Reply(Reply::Noted)) => State::Asking,
         (phase, input) => without_success(then(phase), input),
     }
@@ -212,5 +220,38 @@ fn without_success(state: State, input: HolderInput) -> State {
         HolderInput::Lost => rest(None, state),
         HolderInput::Failed => rest(None, State::Asking),
         _ => rest(Some("the server answered something else than was asked".into()), State::Asking),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_of_robots_are_acted_on_at_once_and_none_are_waited_for() {
+        let terms = Terms {
+            fleet: "arms".to_owned(),
+            round: 3,
+            attempt: 0,
+            model: Id([1; 32]),
+            holder: Id([2; 32]),
+            length: 100,
+            bits: 8,
+            clip: 0.5,
+            planned: 20,
+            quorum: 18,
+            least: 16,
+        };
+        let mut holder = Holder::default();
+        holder.take(HolderInput::Reply(Reply::Question(Question::Deploy { terms, robots: 18, enrolled: vec![] })));
+        holder.take(HolderInput::Watch);
+        assert_eq!(holder.step(), HolderStep::Ask(Request::Healths { seen: 0 }));
+        holder.take(HolderInput::Reply(Reply::Healths { said: 2, healths: vec![] }));
+        assert!(matches!(holder.step(), HolderStep::Deploy { .. }), "{:?}", holder.step());
+        holder.take(HolderInput::Watch);
+        assert_eq!(holder.step(), HolderStep::Ask(Request::Healths { seen: 2 }));
+        // A server that has no more to say and does not hold its answer back is not asked without end.
+        holder.take(HolderInput::Reply(Reply::Healths { said: 2, healths: vec![] }));
+        assert_eq!(holder.step(), HolderStep::Rest(None));
     }
 }

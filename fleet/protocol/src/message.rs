@@ -111,7 +111,11 @@ pub enum Request {
     },
     /// Key holder: how robots fare with what they were offered.
     #[n(8)]
-    Healths,
+    Healths {
+        /// What the last reply said about itself: until there is more to say, the server may hold the next one back.
+        #[n(0)]
+        seen: u64,
+    },
     /// Key holder: the round is over, and this is what robots train on next.
     #[n(9)]
     Settle {
@@ -145,9 +149,16 @@ pub enum Reply {
     /// To [`Request::Manifests`].
     #[n(5)]
     Manifests(#[n(0)] Vec<Signed>),
-    /// To [`Request::Healths`]: of whom, running what, how it fares.
+    /// To [`Request::Healths`].
     #[n(6)]
-    Healths(#[n(0)] Vec<(Id, Id, Health)>),
+    Healths {
+        /// How often robots have said something in this round.
+        #[n(0)]
+        said: u64,
+        /// Of whom, running what, how it fares.
+        #[n(1)]
+        healths: Vec<(Id, Id, Health)>,
+    },
     /// No, and why.
     #[n(7)]
     Refused(#[n(0)] Refused),

@@ -52,6 +52,8 @@ pub struct Rounds {
     everyone: Option<Id>,
     chosen: BTreeMap<Id, Id>,
     healths: BTreeMap<Id, (Id, Health, u32)>,
+    /// How often robots have said how they fare, in this round.
+    said: u64,
 }
 
 type Decided = Result<(Vec<Event>, Reply), Refused>;
@@ -76,6 +78,7 @@ impl Rounds {
             everyone: None,
             chosen: BTreeMap::new(),
             healths: BTreeMap::new(),
+            said: 0,
         })
     }
 
@@ -130,9 +133,9 @@ impl Rounds {
                 }
                 Ok((vec![Event::Offered(offer.clone())], Reply::Noted))
             }
-            Request::Healths => {
+            Request::Healths { .. } => {
                 let healths = self.healths.iter().map(|(robot, (package, health, _))| (*robot, *package, *health));
-                Ok((vec![], Reply::Healths(healths.collect())))
+                Ok((vec![], Reply::Healths { said: self.said, healths: healths.collect() }))
             }
             Request::Settle { round, model } => {
                 self.deploying(*round)?;
@@ -342,6 +345,7 @@ impl Rounds {
                 let before = self.healths.get(robot).filter(|(about, ..)| about == package);
                 let times = before.map_or(0, |(.., times)| times + 1);
                 self.healths.insert(*robot, (*package, *health, times));
+                self.said += 1;
             }
             Event::Ended { next } => {
                 self.next = *next;
@@ -354,6 +358,7 @@ impl Rounds {
                 self.everyone = Some(*model);
                 self.packages.retain(|package, _| package == model);
                 self.chosen.clear();
+                self.said = 0;
                 self.attempt = None;
             }
             _ => self.attempt.as_mut().ok_or("an event of a round, and none is open")?.apply(event)?,

@@ -137,7 +137,11 @@ async fn ask(desk: Arc<Desk>, peer: Peer, request: Request<Incoming>, limits: Li
     loop {
         let (here, what) = (desk.clone(), question.clone());
         let reply = blocking(move || here.ask(peer, &what)).await?;
-        let nothing = matches!(reply, Reply::Work(Work::Nothing) | Reply::Question(Question::Nothing));
+        let nothing = match (&*question, &reply) {
+            (_, Reply::Work(Work::Nothing) | Reply::Question(Question::Nothing)) => true,
+            (protocol::Request::Healths { seen }, Reply::Healths { said, .. }) => seen == said,
+            _ => false,
+        };
         // Asked again after each change, until the time is over.
         if !nothing || timeout_at(until, changes.changed()).await.is_err() {
             return Ok(reply);

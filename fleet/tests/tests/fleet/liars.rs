@@ -71,7 +71,7 @@ fn who_lies_about_round_robot_or_bytes_is_refused_and_changes_nothing() {
         }
         // What is the key holder's to ask.
         let settle = Request::Settle { round: 0, model: base() };
-        for wrong in [Request::Ask, Request::Healths, settle] {
+        for wrong in [Request::Ask, Request::Healths { seen: 0 }, settle] {
             assert_eq!(ask(&mut links[0], wrong).await, Reply::Refused(Refused::NotYours));
         }
         assert_eq!(links[0].sum(0, 10).await, Err(LinkError::Refused(Refused::NotYours)));
