@@ -22,6 +22,7 @@ pub mod filter;
 pub mod fleet;
 pub mod gpu;
 pub mod interrupt;
+pub mod judging;
 pub mod kat;
 pub mod logs;
 pub mod machine;

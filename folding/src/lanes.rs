@@ -4,10 +4,11 @@ use crate::rounding::{Dither, round};
 use core::fmt;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use kernels::crew::shares;
 use lwe::{Opened, Values};
 
 /// Something that holds a robot's update.
-pub trait Floats {
+pub trait Floats: Sync {
     /// How many values.
     fn len(&self) -> usize;
 
@@ -59,7 +60,7 @@ impl Floats for [bf16] {
     }
 }
 
-impl<F> Floats for Vec<F>
+impl<F: Sync> Floats for Vec<F>
 where
     [F]: Floats,
 {
@@ -78,7 +79,7 @@ where
 
 /// In the array's logical order.
 #[cfg(feature = "ndarray")]
-impl<S: ndarray::Data<Elem = f32>, D: ndarray::Dimension> Floats for ndarray::ArrayBase<S, D> {
+impl<S: ndarray::Data<Elem = f32> + Sync, D: ndarray::Dimension> Floats for ndarray::ArrayBase<S, D> {
     fn len(&self) -> usize {
         self.len()
     }
@@ -128,6 +129,8 @@ pub struct Grid {
 
 /// Floats looked at in one go: a few cache lines of the first-level cache.
 pub(crate) const STRETCH: usize = 1024;
+/// Floats that a thread looks at, at least: fewer take no longer than waking it.
+const SHARE: usize = 1 << 18;
 
 impl Grid {
     pub(crate) fn new(bits: u32, clip: f32) -> Self {
@@ -145,11 +148,23 @@ impl Grid {
         f64::from(self.clip) / f64::from(self.zero)
     }
 
-    /// What of these values is out of range.
+    /// What of these values is out of range: found by at most so many threads.
     #[must_use]
-    pub fn survey(&self, values: &(impl Floats + ?Sized)) -> OutOfRange {
+    pub fn survey(&self, values: &(impl Floats + ?Sized), threads: usize) -> OutOfRange {
+        let starts: Vec<usize> = (0..values.len()).step_by(SHARE).collect();
+        let parts = shares(threads, &starts, |starts| {
+            let (first, last) = (starts.first().copied().unwrap_or(0), starts.last().copied().unwrap_or(0));
+            self.survey_some(values, first, (last + SHARE).min(values.len()) - first)
+        });
+        parts.into_iter().fold(OutOfRange::default(), |sum, part| OutOfRange {
+            clipped: sum.clipped + part.clipped,
+            not_a_number: sum.not_a_number + part.not_a_number,
+        })
+    }
+
+    fn survey_some(&self, values: &(impl Floats + ?Sized), start: usize, count: usize) -> OutOfRange {
         let (arch, mut found) = (pulp::Arch::new(), OutOfRange::default());
-        stretches(values, 0, values.len(), |_, stretch| {
+        stretches(values, start, count, |_, stretch| {
             // Among positive floats, infinity and what is no number included, the larger one has the larger bits.
             if arch.dispatch(Largest { stretch }) > self.clip.to_bits() {
                 let (clipped, not_a_number) = arch.dispatch(Survey { stretch, clip: self.clip });
@@ -186,7 +201,7 @@ pub(crate) struct OnGrid<'a, F: ?Sized> {
 }
 
 impl<F: Floats + ?Sized> Values for OnGrid<'_, F> {
-    fn fill(&mut self, start: usize, out: &mut [u32]) {
+    fn fill(&self, start: usize, out: &mut [u32]) {
         let Self { grid, dither, found, floats } = *self;
         let mut rest = out;
         stretches(floats, start, rest.len(), |first, floats| {

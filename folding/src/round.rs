@@ -281,8 +281,8 @@ impl Round {
         log: &mut dyn SealLog,
         backend: &dyn Backend,
     ) -> Result<(Upload, OutOfRange), EncryptError> {
-        let (id, mut values, memory, found) = self.on_grid(update)?;
-        Ok((self.agreement.encrypt(key, id, &mut values, memory, log, backend)?, found))
+        let (id, values, memory, found) = self.on_grid(update, backend.threads())?;
+        Ok((self.agreement.encrypt(key, id, &values, memory, log, backend)?, found))
     }
 
     /// Robot: makes the half of a ciphertext that does not depend on the update, while it trains.
@@ -312,20 +312,21 @@ impl Round {
         log: &mut dyn SealLog,
         backend: &dyn Backend,
     ) -> Result<(Upload, OutOfRange), EncryptError> {
-        let (id, mut values, memory, found) = self.on_grid(update)?;
-        Ok((self.agreement.seal(pads, id, &mut values, memory, log, backend)?, found))
+        let (id, values, memory, found) = self.on_grid(update, backend.threads())?;
+        Ok((self.agreement.seal(pads, id, &values, memory, log, backend)?, found))
     }
 
     fn on_grid<'a, F: Floats + ?Sized>(
         &self,
         update: Update<'a, F>,
+        threads: usize,
     ) -> Result<(UpdateId, OnGrid<'a, F>, Vec<u8>, OutOfRange), EncryptError> {
         let Update { id, floats, dither, clip, memory } = update;
         let (found, expected) = (floats.len(), self.agreement.length());
         if found != expected {
             return Err(EncryptError::Length { found, expected });
         }
-        let found = self.grid.survey(floats);
+        let found = self.grid.survey(floats, threads);
         if !clip && !found.is_none() {
             return Err(EncryptError::OutOfRange(found));
         }

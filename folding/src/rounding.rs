@@ -221,7 +221,7 @@ mod tests {
             assert!(short.round(x, 12345) <= short.mask);
         }
         let floats: Vec<f32> = (0..1500).map(|i| [f32::NAN, 7.0, -f32::INFINITY, 0.5, 0.1][i % 5]).collect();
-        let (found, mut out) = (grid.survey(&floats), vec![999; 1500]);
+        let (found, mut out) = (grid.survey(&floats, 1), vec![999; 1500]);
         assert_eq!(found, OutOfRange { clipped: 600, not_a_number: 300 });
         OnGrid { grid, dither: Dither::Stochastic([3, 4]), found, floats: &floats }.fill(0, &mut out);
         // 0.1 is level 127 + 25.4.

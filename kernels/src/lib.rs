@@ -18,6 +18,7 @@
 #![deny(unsafe_code)]
 
 pub mod cpu;
+pub mod crew;
 mod encoding;
 pub mod expand;
 mod job;

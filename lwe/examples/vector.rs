@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut sum, mut manifests) = (agreement.sum(), vec![]);
     for (robot, vector) in robots.into_iter().zip(&vectors) {
         let key = MessageKey::new(&agreement, robot, &holder.public(), &mut rng)?; // robot: encrypts once
-        let upload = agreement.encrypt(key, UpdateId(robot.0), &mut &vector[..], vec![], &mut seals, &backend)?;
+        let upload = agreement.encrypt(key, UpdateId(robot.0), &vector[..], vec![], &mut seals, &backend)?;
         sum.add(&[Ciphertext::read(&agreement, upload.bytes())?], &backend)?; // server: no key in scope
         manifests.push(VerifiedManifest::check(upload.manifest(), b"", &roster)?); // key holder
     }

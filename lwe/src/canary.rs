@@ -6,7 +6,6 @@
 
 use crate::agreement::{Agreement, KeyModel};
 use crate::answer::{Keys, Part, Refusal};
-use crate::crew::shares;
 use crate::hash::hash_fields;
 use crate::keys::{KeyError, RobotId};
 use crate::ledger::Weights;
@@ -15,6 +14,7 @@ use crate::manifest::VerifiedManifest;
 use crate::noise::check_noise;
 use crate::suite::{Place, Suite};
 use kernels::cpu::Cpu;
+use kernels::crew::shares;
 use kernels::expand::Domain;
 use kernels::{Backend, Fault, Secret};
 use std::collections::HashMap;

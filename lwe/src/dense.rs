@@ -149,7 +149,7 @@ impl Kind for DenseParams {
     fn encrypt_body(
         agreement: &Agreement<Self>,
         seed: &Secret<[u8; 32]>,
-        values: &mut impl Values,
+        values: &(impl Values + ?Sized),
         out: &mut [u8],
         backend: &dyn Backend,
     ) -> Result<(), Fault> {

@@ -30,7 +30,6 @@ mod answer;
 mod buckets;
 mod canary;
 mod context;
-mod crew;
 pub mod dense;
 mod hash;
 mod keys;

@@ -10,6 +10,7 @@ use crate::params::Params;
 use crate::suite::{Kind as _, Suite};
 use crate::wire::{self, Kind};
 use core::fmt;
+use kernels::crew::queue;
 use kernels::{Backend, Fault, PadJob, SealJob, Secret};
 
 /// Names an update, whatever it is encrypted for: a hash of it, or the number of the training run that made it. An update
@@ -131,15 +132,15 @@ impl fmt::Debug for Upload {
     }
 }
 
-/// Where the values of a message come from: called for consecutive stretches, from the first value on, with a buffer to
-/// fill. Values are below 2^`value_bits`.
-pub trait Values {
+/// Where the values of a message come from: asked for each stretch once, in any order, by several threads. Values are below
+/// 2^`value_bits`.
+pub trait Values: Sync {
     /// Writes values `start .. start + out.len()`.
-    fn fill(&mut self, start: usize, out: &mut [u32]);
+    fn fill(&self, start: usize, out: &mut [u32]);
 }
 
-impl Values for &[u32] {
-    fn fill(&mut self, start: usize, out: &mut [u32]) {
+impl Values for [u32] {
+    fn fill(&self, start: usize, out: &mut [u32]) {
         out.copy_from_slice(&self[start..start + out.len()]);
     }
 }
@@ -172,7 +173,7 @@ impl<P: Suite> Agreement<P> {
         &self,
         key: MessageKey,
         update: UpdateId,
-        values: &mut impl Values,
+        values: &(impl Values + ?Sized),
         memory: Vec<u8>,
         log: &mut dyn SealLog,
         backend: &dyn Backend,
@@ -261,23 +262,21 @@ impl Agreement<Params> {
         &self,
         pads: Pads,
         update: UpdateId,
-        values: &mut impl Values,
+        values: &(impl Values + ?Sized),
         memory: Vec<u8>,
         log: &mut dyn SealLog,
         backend: &dyn Backend,
     ) -> Result<Upload, SealError> {
         let Pads { key, mut residues, canary } = pads;
         self.mark(&key, update, log)?;
-        let mut rest = residues.expose_mut().as_mut_slice();
         let made_ahead = |_: &_, out: &mut [u8]| {
             out.copy_from_slice(&canary);
             Ok(())
         };
         let mut upload = self.upload(key, update, memory, made_ahead, |_, body| {
-            self.in_blocks(SEALED_DIGITS, values, body, |_, digits, out| {
-                let pad;
-                (pad, rest) = core::mem::take(&mut rest).split_at_mut(self.encoding().pad_len(digits.len()));
-                backend.seal(&SealJob { encoding: self.encoding() }, pad, digits, out)
+            let blocks = self.blocks(SEALED_DIGITS, body, residues.expose_mut());
+            self.in_blocks(backend.threads(), blocks, values, |block, digits| {
+                backend.seal(&SealJob { encoding: self.encoding() }, block.pads, digits, block.out)
             })
         })?;
         // A backend leaves zeros of the pads it used: nothing is left to erase.
@@ -285,39 +284,65 @@ impl Agreement<Params> {
         Ok(upload)
     }
 
-    /// Hands digits to `seal` some polynomials, `at_a_time` digits, at a time: the first one's number, the digits, the packed
-    /// words.
-    pub(crate) fn in_blocks(
+    /// The body in blocks of whole polynomials, about `digits` digits each, with their pads where there are some.
+    pub(crate) fn blocks<'a>(
         &self,
-        at_a_time: usize,
-        values: &mut impl Values,
-        body: &mut [u8],
-        mut seal: impl FnMut(u32, &[u32], &mut [u8]) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        let (encoding, layout) = (self.encoding(), self.layout());
+        digits: usize,
+        body: &'a mut [u8],
+        mut pads: &'a mut [u32],
+    ) -> impl ExactSizeIterator<Item = Block<'a>> + Send + use<'a> {
+        let encoding = self.encoding();
         let per_poly = encoding.ring().n() * encoding.digits_per_coefficient();
-        let polys = (at_a_time / per_poly).max(1);
-        let mut block = Secret::new(vec![0; (polys * per_poly).min(self.digits())]);
-        let mut unsplit = Secret::new(vec![0; if layout.split.is_some() { block.expose().len() / 2 } else { 0 }]);
+        let polys = (digits / per_poly).max(1);
+        let (most, pad_len, all) = (polys * per_poly, encoding.pad_len(polys * per_poly), self.digits());
+        body.chunks_mut(encoding.packed_len(most)).enumerate().map(move |(index, out)| {
+            let padded = pad_len.min(pads.len());
+            let mine;
+            (mine, pads) = core::mem::take(&mut pads).split_at_mut(padded);
+            // Below 2^32 - 1: a message has at most 2^32 digits.
+            let first_poly = (index * polys) as u32;
+            Block { first_poly, start: index * most, count: (all - index * most).min(most), pads: mine, out }
+        })
+    }
+
+    /// Fills each block with digits and hands both to `seal`, several blocks at a time where there are threads.
+    pub(crate) fn in_blocks<'a>(
+        &self,
+        threads: usize,
+        blocks: impl ExactSizeIterator<Item = Block<'a>> + Send,
+        values: &(impl Values + ?Sized),
+        seal: impl Fn(Block<'a>, &[u32]) -> Result<(), Fault> + Sync,
+    ) -> Result<(), Fault> {
+        let layout = self.layout();
         let all = layout.digits(self.length());
-        for (index, out) in body.chunks_mut(encoding.packed_len(polys * per_poly)).enumerate() {
-            let start = index * polys * per_poly;
-            let count = (self.digits() - start).min(polys * per_poly);
-            let block = &mut block.expose_mut()[..count];
+        let room = || (Secret::new(Vec::new()), Secret::new(Vec::new()));
+        queue(threads, blocks, room, |(digits, unsplit), block| {
+            let Block { start, count, .. } = block;
+            // Grows once: the first block is the largest.
+            digits.expose_mut().resize(count, 0);
             // Behind the values, zeros.
-            let (filled, behind) = block.split_at_mut(count.min(all - start));
+            let (filled, behind) = digits.expose_mut().split_at_mut(count.min(all - start));
             behind.fill(0);
             match layout.split {
                 None => values.fill(start, filled),
                 Some(split) => {
-                    let unsplit = &mut unsplit.expose_mut()[..filled.len() / 2];
-                    values.fill(start / 2, unsplit);
-                    split.split(unsplit, filled);
+                    unsplit.expose_mut().resize(filled.len() / 2, 0);
+                    values.fill(start / 2, unsplit.expose_mut());
+                    split.split(unsplit.expose(), filled);
                 }
             }
-            // Below 2^32 - 1: a message has at most 2^32 digits.
-            seal((index * polys) as u32, block, out)?;
-        }
-        Ok(())
+            seal(block, digits.expose())
+        })
     }
+}
+
+/// Some polynomials of a message.
+pub(crate) struct Block<'a> {
+    pub(crate) first_poly: u32,
+    /// Number of the first digit.
+    start: usize,
+    /// Of digits.
+    count: usize,
+    pub(crate) pads: &'a mut [u32],
+    pub(crate) out: &'a mut [u8],
 }

@@ -49,13 +49,15 @@ impl Kind for Params {
     fn encrypt_body(
         agreement: &Agreement,
         message_seed: &Secret<[u8; 32]>,
-        values: &mut impl Values,
+        values: &(impl Values + ?Sized),
         out: &mut [u8],
         backend: &dyn Backend,
     ) -> Result<(), Fault> {
         let (encoding, a_seed) = (agreement.encoding(), agreement.a_seed());
-        agreement.in_blocks(ENCRYPTED_DIGITS, values, out, |first_poly, digits, out| {
-            backend.encrypt(&EncryptJob { encoding, a_seed, message_seed, first_poly }, digits, out)
+        let blocks = agreement.blocks(ENCRYPTED_DIGITS, out, &mut []);
+        agreement.in_blocks(backend.threads(), blocks, values, |block, digits| {
+            let job = EncryptJob { encoding, a_seed, message_seed, first_poly: block.first_poly };
+            backend.encrypt(&job, digits, block.out)
         })
     }
 

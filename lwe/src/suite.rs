@@ -59,7 +59,7 @@ pub trait Kind: Clone + Debug + Sized {
     fn encrypt_body(
         agreement: &Agreement<Self>,
         seed: &Secret<[u8; 32]>,
-        values: &mut impl Values,
+        values: &(impl Values + ?Sized),
         out: &mut [u8],
         backend: &dyn Backend,
     ) -> Result<(), Fault>

@@ -47,7 +47,7 @@ impl Fleet {
         let mut id = [0; 32];
         id[..2].copy_from_slice(&robot.to_le_bytes());
         let key = MessageKey::new(agreement, RobotId(id), &self.holder.public(), &mut self.rng).unwrap();
-        agreement.encrypt(key, UpdateId(id), &mut &values[..], vec![], &mut self.seals, &self.backend).unwrap()
+        agreement.encrypt(key, UpdateId(id), values, vec![], &mut self.seals, &self.backend).unwrap()
     }
 
     /// Uploads of these messages, by robots with the numbers from `first` on.
@@ -292,12 +292,12 @@ fn the_rules_of_ring_sums_hold() {
         MessageKey::new(agreement, robot, &fleet.holder.public(), &mut fleet.rng).unwrap()
     };
     let late = key(&mut fleet, &other);
-    let sealed = other.encrypt(late, update, &mut &messages[0][..], vec![], &mut fleet.seals, &fleet.backend);
+    let sealed = other.encrypt(late, update, &messages[0][..], vec![], &mut fleet.seals, &fleet.backend);
     assert!(matches!(sealed, Err(SealError::UpdateUsed)));
     // A key is for one round.
     let foreign = key(&mut fleet, &other);
     let sealed =
-        agreement.encrypt(foreign, UpdateId([9; 32]), &mut &messages[0][..], vec![], &mut fleet.seals, &fleet.backend);
+        agreement.encrypt(foreign, UpdateId([9; 32]), &messages[0][..], vec![], &mut fleet.seals, &fleet.backend);
     assert!(matches!(sealed, Err(SealError::OtherRound)));
     // Enough robots, each once, and no more messages than manifests.
     let ask = |fleet: &mut Fleet, policy, manifests: &[VerifiedManifest]| {

@@ -253,7 +253,7 @@ fn a_signed_manifest_is_verified_and_another_robots_is_not() {
     let mut upload = |robot: RobotId, update| {
         let key = MessageKey::new(&agreement, robot, &holder.public(), &mut rng).unwrap();
         let (values, mut log) = ([1_u32; 10], ForgetfulLog::default());
-        agreement.encrypt(key, UpdateId(update), &mut &values[..], vec![], &mut log, &Cpu::best(1)).unwrap()
+        agreement.encrypt(key, UpdateId(update), &values[..], vec![], &mut log, &Cpu::best(1)).unwrap()
     };
     let manifest = upload(name, [1; 32]).manifest();
     let signature = signed(&robot, Purpose::Manifest, &manifest.to_bytes()).to_bytes();

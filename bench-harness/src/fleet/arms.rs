@@ -4,15 +4,16 @@
 use super::failed;
 use super::files::{FileLearner, adapter_values};
 use crate::failure::Failure;
+use crate::judging::{Policy, evaluate};
 use fleet_client::Learner;
 use fleet_client::protocol::{Health, Id, Terms};
 use folding::lwe::UpdateId;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
-use trust::gate::{Distribution, EvaluatedRobot, Evaluation, Outcome, PairedEpisode, Thresholds, Verdict, judge};
+use trust::gate::{Thresholds, Verdict, judge};
 use trust::package::{ADAPTER, Package};
-use workload::{Base, Cohort, Config, Effort, Episode, pretrain};
+use workload::{Base, Config, Effort, pretrain};
 
 const LESSON: &str = "lesson.json";
 const BASE: &str = "base.safetensors";
@@ -104,35 +105,9 @@ impl Learner for ArmLearner {
 ///
 /// # Errors
 /// What keeps it from a verdict; nobody may take that for a pass.
-pub(super) fn verdict(
-    learner: &workload::Learner,
-    (old, old_adapter): ([u8; 32], &[f32]),
-    (new, new_adapter): ([u8; 32], &[f32]),
-    draw: u32,
-) -> Result<Verdict, String> {
+pub(super) fn verdict(learner: &workload::Learner, policies: [Policy<'_>; 2], draw: u32) -> Result<Verdict, String> {
     let thresholds = Thresholds::default();
-    let cohorts = [
-        (Cohort::HeldOut, Distribution::Within, thresholds.min_robots),
-        (Cohort::OutOfDistribution, Distribution::Outside, thresholds.min_outside_robots),
-    ];
-    let mut robots = Vec::new();
-    for (cohort, origin, count) in cohorts {
-        let effort = Effort { robots: count, episodes: thresholds.min_episodes, draw };
-        let evaluate = |adapter| learner.evaluate(cohort, effort, adapter).map_err(|error| error.to_string());
-        let (before, after) = (evaluate(old_adapter)?, evaluate(new_adapter)?);
-        let kl = learner.divergence(cohort, effort, old_adapter, new_adapter).map_err(|error| error.to_string())?;
-        for ((before, after), kl_nats) in before.records.iter().zip(&after.records).zip(kl) {
-            let (name, group) = (format!("{}-{}", cohort.name(), before.robot), cohort.name().to_owned());
-            let pairs = before.episodes.iter().zip(&after.episodes);
-            let episodes = pairs
-                .map(|(old, new)| PairedEpisode { seed: old.seed, old: outcome(old), new: outcome(new) })
-                .collect();
-            robots.push(EvaluatedRobot { name, group, origin, kl_nats, episodes });
-        }
-    }
-    judge(&Evaluation { old, new, robots }, &thresholds).map_err(|error| error.to_string())
-}
-
-fn outcome(episode: &Episode) -> Outcome {
-    Outcome { success: episode.success, violations: episode.violations }
+    let held_out = Effort { robots: thresholds.min_robots, episodes: thresholds.min_episodes, draw };
+    let evaluation = evaluate(learner, policies, held_out, thresholds.min_outside_robots);
+    judge(&evaluation.map_err(|error| error.to_string())?, &thresholds).map_err(|error| error.to_string())
 }

@@ -2,6 +2,7 @@
 
 use super::charter::Charter;
 use super::{files, say};
+use crate::judging::Policy;
 use crate::whole_file::Target;
 use fleet_client::protocol::{Audience, Health, Id, Offer};
 use fleet_keyholder::{Deployer, Deploying, Move};
@@ -58,9 +59,10 @@ impl Publisher {
         let (old, _, parent) = self.running(deploying.terms.model)?;
         let package = open(candidate, self.identity.public())?;
         let new = files::adapter_values(package.section(ADAPTER).unwrap_or_default())?;
-        let (before, after) = (parent.unwrap_or(deploying.terms.model.0), *package.fingerprint());
+        let old = Policy { fingerprint: parent.unwrap_or(deploying.terms.model.0), adapter: &old };
+        let new = Policy { fingerprint: *package.fingerprint(), adapter: &new };
         let draw = u32::try_from(deploying.terms.round).unwrap_or(u32::MAX);
-        let verdict = super::arms::verdict(lesson, (before, &old), (after, &new), draw)?;
+        let verdict = super::arms::verdict(lesson, [old, new], draw)?;
         say(format_args!("gate: {}", verdict.to_string().trim_end().replace('\n', ";")));
         Ok(verdict.passed())
     }

@@ -5,13 +5,17 @@ use super::pipeline::{Agreed, Enrolled, Profile};
 use super::trace::{AttemptTrace, FleetTrace, RoundTrace};
 use crate::clock::cpu_ns;
 use crate::failure::Failure;
+use crate::judging::{self, Policy};
+use crate::progress::Progress;
 use crate::stats::mix;
+use folding::lwe::RobotId;
 use kernels::Backend;
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use trust::gate::{self, Distribution, EvaluatedRobot, PairedEpisode, Thresholds};
+use std::collections::BTreeMap;
+use trust::gate::{self, Thresholds};
 use trust::identity::Identity;
 use trust::package::{ADAPTER, Origin, Package, RoundRecord};
 use trust::rollout::{Event, Plan, Rollout, Stage, Version};
@@ -32,10 +36,12 @@ pub struct Budget {
     pub trained: u32,
     /// How values travel.
     pub profile: Profile,
-    /// Robots of the gate within the distribution, and episodes of each.
-    pub judged: Effort,
+    /// Robots of the gate within the distribution.
+    pub judged: u32,
     /// Robots of the gate outside of it.
     pub outside: u32,
+    /// Episodes of each; every attempt is judged on fresh ones.
+    pub episodes: u32,
     /// Robots that measure how long applying takes.
     pub applied: u32,
     /// Episodes that a robot runs before it says whether it is healthy.
@@ -57,8 +63,9 @@ impl Budget {
             reinforcement_rounds: 4,
             trained: 10,
             profile: Profile::Bits8,
-            judged: Effort { robots: 16, episodes: 50, draw: 0 },
+            judged: 16,
             outside: 8,
+            episodes: 50,
             applied: 3,
             soak_episodes: 20,
             soak_drop: 0.4,
@@ -77,7 +84,7 @@ impl Budget {
 /// The gate's thresholds for the matrix.
 #[must_use]
 pub fn thresholds(budget: &Budget) -> Thresholds {
-    Thresholds { min_robots: budget.judged.robots, min_outside_robots: budget.outside, ..Thresholds::default() }
+    Thresholds { min_robots: budget.judged, min_outside_robots: budget.outside, ..Thresholds::default() }
 }
 
 fn failed(error: workload::Fault) -> Failure {
@@ -92,7 +99,7 @@ pub fn version_zero(fleet: Fleet, budget: &Budget) -> Result<Base, Failure> {
     workload::pretrain(&Config::of(fleet.task, fleet.size, budget.seed)).map_err(failed)
 }
 
-/// Runs the campaigns of a fleet, from this version 0. `say` hears what is going on.
+/// Runs the campaigns of a fleet, from this version 0; each is a step of the progress.
 ///
 /// # Errors
 /// [`Failure::Wrong`] where a round's mean is wrong, [`Failure::Internal`] where training fails.
@@ -101,12 +108,12 @@ pub fn run(
     base: &Base,
     budget: &Budget,
     backend: &dyn Backend,
-    say: &mut dyn FnMut(&str),
+    progress: &mut Progress,
 ) -> Result<FleetTrace, Failure> {
     let trained = fleet.clients.min(budget.trained);
     let mut campaigns = Vec::new();
     for number in 0..budget.campaigns {
-        say(&format!("{fleet}, campaign {} of {}", number + 1, budget.campaigns));
+        progress.step(&format!("{fleet}, campaign {} of {}", number + 1, budget.campaigns));
         let mut campaign = Campaign::begin(fleet, base, trained, budget, number)?;
         let mut attempts = Vec::new();
         for attempt in 0..budget.attempts {
@@ -129,8 +136,9 @@ struct Campaign<'a> {
     enrolled: Enrolled,
     publisher: Identity,
     rng: ChaCha20Rng,
-    deployed: Vec<f32>,
-    parent: [u8; 32],
+    /// Version 0, which a campaign's first deployed candidate ends: its adapter, and its base's SHA-256.
+    zero: Vec<f32>,
+    base: [u8; 32],
     /// What all agree on before they have seen an update: see [`agreed_clip`].
     clip: f32,
     /// Rounds so far, in all attempts: no round's experience comes twice.
@@ -143,24 +151,24 @@ impl<'a> Campaign<'a> {
         let seed = mix(budget.seed.wrapping_add(mix(u64::from(number) + 1)));
         let learner = Learner::new(config, base.clone()).map_err(failed)?;
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let (publisher, deployed) = (Identity::generate(&mut rng), learner.initial_adapter());
+        let (publisher, zero) = (Identity::generate(&mut rng), learner.initial_adapter());
         let enrolled = Enrolled::new(fleet.clients, seed)?;
-        let clip = agreed_clip(&learner, &deployed)?;
-        let parent = [0; 32];
-        Ok(Self { fleet, trained, budget, learner, enrolled, publisher, rng, deployed, parent, clip, rounds: 0 })
+        let clip = agreed_clip(&learner, &zero)?;
+        let base = Sha256::digest(learner.base().to_safetensors().map_err(failed)?).into();
+        Ok(Self { fleet, trained, budget, learner, enrolled, publisher, rng, zero, base, clip, rounds: 0 })
     }
 
     fn attempt(&mut self, version: u32, backend: &dyn Backend) -> Result<AttemptTrace, Failure> {
-        let mut candidate = self.deployed.clone();
-        let (mut rounds, mut records) = (Vec::new(), Vec::new());
+        let mut candidate = self.zero.clone();
+        let (mut rounds, mut records, mut learned_from) = (Vec::new(), Vec::new(), Sha256::new());
         for _ in 0..self.budget.rounds(self.fleet.task) {
-            let (round, record) = self.round(&mut candidate, backend)?;
+            let (round, record) = self.round(&mut candidate, &mut learned_from, backend)?;
             rounds.push(round);
             records.push(record);
         }
-        let package = self.package(version, records, &candidate)?;
+        let package = self.package(version, records, learned_from.finalize().into(), &candidate)?;
         let begin = cpu_ns();
-        let (verdict, success) = self.judge(&candidate, &package)?;
+        let (verdict, success) = self.judge(version, &candidate, &package)?;
         let gate_ns = cpu_ns() - begin;
         let mut trace = AttemptTrace {
             rounds,
@@ -178,15 +186,16 @@ impl<'a> Campaign<'a> {
         if verdict.passed() {
             self.spread(&candidate, &package, &mut trace)?;
         }
-        if trace.deployed {
-            self.parent = Sha256::digest(&package).into();
-            self.deployed = candidate;
-        }
         Ok(trace)
     }
 
     /// A round: some robots train, all send, the mean is added.
-    fn round(&mut self, candidate: &mut [f32], backend: &dyn Backend) -> Result<(RoundTrace, RoundRecord), Failure> {
+    fn round(
+        &mut self,
+        candidate: &mut [f32],
+        learned_from: &mut Sha256,
+        backend: &dyn Backend,
+    ) -> Result<(RoundTrace, RoundRecord), Failure> {
         let (mut updates, mut train_ns, mut collect_s) = (Vec::new(), Vec::new(), 0.0f64);
         for robot in 0..self.trained {
             let experience = self.learner.collect(robot, candidate, self.rounds).map_err(failed)?;
@@ -205,6 +214,7 @@ impl<'a> Campaign<'a> {
             min_clients: self.fleet.clients.min(super::grid::DEFAULT_MIN_CLIENTS),
         };
         let outcome = self.enrolled.round(agreed, &updates, backend)?;
+        learned_from.update(outcome.manifests);
         workload::apply(candidate, &outcome.mean);
         self.rounds += 1;
         let record =
@@ -232,14 +242,21 @@ fn agreed_clip(learner: &Learner, adapter: &[f32]) -> Result<f32, Failure> {
 }
 
 impl Campaign<'_> {
-    fn package(&mut self, version: u32, rounds: Vec<RoundRecord>, candidate: &[f32]) -> Result<Vec<u8>, Failure> {
+    fn package(
+        &mut self,
+        version: u32,
+        rounds: Vec<RoundRecord>,
+        corpus: [u8; 32],
+        candidate: &[f32],
+    ) -> Result<Vec<u8>, Failure> {
         let config = self.learner.config();
         let origin = Origin {
             fleet: self.fleet.to_string().into_bytes(),
             version: u64::from(version) + 1,
-            base: Sha256::digest(self.learner.base().to_safetensors().map_err(failed)?).into(),
-            parent: Some(self.parent),
-            corpus: Sha256::digest(format!("training robots of seed {}", config.seed)).into(),
+            base: self.base,
+            parent: None,
+            // What it was learned from is what the robots signed: nobody else sees an update.
+            corpus,
             training: Sha256::digest(serde_json::to_vec(config)?).into(),
             rounds,
         };
@@ -248,54 +265,24 @@ impl Campaign<'_> {
         written.map_err(|error| Failure::Internal(format!("packaging a candidate: {error}")))
     }
 
-    /// Old and new policy on the same episodes of robots that never train. Gives the verdict, and success before and after.
-    fn judge(&self, candidate: &[f32], package: &[u8]) -> Result<(gate::Verdict, [f64; 2]), Failure> {
-        let mut robots = Vec::new();
-        let mut success = [0.0; 2];
-        let outside = Effort { robots: self.budget.outside, ..self.budget.judged };
-        for (cohort, effort, origin) in [
-            (Cohort::HeldOut, self.budget.judged, Distribution::Within),
-            (Cohort::OutOfDistribution, outside, Distribution::Outside),
-        ] {
-            let paired = self.paired(cohort, effort, candidate)?;
-            if cohort == Cohort::HeldOut {
-                success = paired.success;
-            }
-            robots.extend(paired.robots.into_iter().map(|robot| EvaluatedRobot { origin, ..robot }));
-        }
-        let evaluation = gate::Evaluation { old: self.parent, new: Sha256::digest(package).into(), robots };
+    /// Old and new policy on the same fresh episodes of robots that never train. Gives the verdict, and success before and after.
+    fn judge(&self, attempt: u32, candidate: &[f32], package: &[u8]) -> Result<(gate::Verdict, [f64; 2]), Failure> {
+        let old = Policy { fingerprint: self.base, adapter: &self.zero };
+        let new = Policy { fingerprint: *self.open(package)?.fingerprint(), adapter: candidate };
+        let held_out = Effort { robots: self.budget.judged, episodes: self.budget.episodes, draw: attempt };
+        let evaluation = judging::evaluate(&self.learner, [old, new], held_out, self.budget.outside).map_err(failed)?;
         let verdict = gate::judge(&evaluation, &thresholds(self.budget));
-        Ok((verdict.map_err(|error| Failure::Internal(format!("the gate: {error}")))?, success))
+        let verdict = verdict.map_err(|error| Failure::Internal(format!("the gate: {error}")))?;
+        Ok((verdict, judging::success(&evaluation)))
+    }
+
+    fn open<'a>(&self, package: &'a [u8]) -> Result<Package<'a>, Failure> {
+        Package::open(package, self.publisher.public()).map_err(|error| refused(&error))
     }
 }
 
-/// The same episodes under two policies.
-struct Paired {
-    robots: Vec<EvaluatedRobot>,
-    success: [f64; 2],
-}
-
-impl Campaign<'_> {
-    fn paired(&self, cohort: Cohort, effort: Effort, candidate: &[f32]) -> Result<Paired, Failure> {
-        let old = self.learner.evaluate(cohort, effort, &self.deployed).map_err(failed)?;
-        let new = self.learner.evaluate(cohort, effort, candidate).map_err(failed)?;
-        let kl = self.learner.divergence(cohort, effort, &self.deployed, candidate).map_err(failed)?;
-        let outcome =
-            |episode: &workload::Episode| gate::Outcome { success: episode.success, violations: episode.violations };
-        let robots = old.records.iter().zip(&new.records).zip(kl).map(|((old, new), kl_nats)| EvaluatedRobot {
-            name: format!("{}-{}", cohort.name(), old.robot),
-            group: cohort.name().to_owned(),
-            origin: Distribution::Within,
-            kl_nats,
-            episodes: old
-                .episodes
-                .iter()
-                .zip(&new.episodes)
-                .map(|(old, new)| PairedEpisode { seed: old.seed, old: outcome(old), new: outcome(new) })
-                .collect(),
-        });
-        Ok(Paired { robots: robots.collect(), success: [old.success(), new.success()] })
-    }
+fn refused(why: &dyn std::fmt::Display) -> Failure {
+    Failure::Wrong(format!("a robot refuses the package: {why}"))
 }
 
 impl Campaign<'_> {
@@ -308,15 +295,14 @@ impl Campaign<'_> {
             trace.apply_ns.push(cpu_ns() - begin);
         }
         let soak = Effort { robots: self.fleet.clients, episodes: self.budget.soak_episodes, draw: self.rounds };
-        let old = self.learner.evaluate(Cohort::Fleet, soak, &self.deployed).map_err(failed)?;
+        let old = self.learner.evaluate(Cohort::Fleet, soak, &self.zero).map_err(failed)?;
         let new = self.learner.evaluate(Cohort::Fleet, soak, candidate).map_err(failed)?;
         let begin = cpu_ns();
         let names: Vec<_> = self.enrolled.robots().collect();
-        let healthy = |robot| {
-            let index = names.iter().position(|name| *name == robot).unwrap_or(0);
-            new.records[index].success() >= old.records[index].success() - self.budget.soak_drop
-        };
-        let seed = Sha256::digest(package).into();
+        let drops = old.records.iter().zip(&new.records).map(|(old, new)| old.success() - new.success());
+        let sound: BTreeMap<RobotId, bool> =
+            names.iter().copied().zip(drops.map(|drop| drop <= self.budget.soak_drop)).collect();
+        let seed = *self.open(package)?.fingerprint();
         let mut rollout = Rollout::start(Plan::default(), &names, &seed).map_err(|error| internal(&error))?;
         loop {
             let orders = rollout.orders();
@@ -326,8 +312,9 @@ impl Campaign<'_> {
                 trace.soak_s += f64::from(self.budget.soak_episodes) * workload::EPISODE_S;
             }
             for order in orders {
+                let healthy = *sound.get(&order.robot).ok_or_else(|| internal(&"an order for a robot of no fleet"))?;
                 let event = match order.version {
-                    Version::New if healthy(order.robot) => Event::Healthy(order.robot),
+                    Version::New if healthy => Event::Healthy(order.robot),
                     Version::New => Event::Unhealthy(order.robot),
                     Version::Old => Event::Restored(order.robot),
                 };
@@ -356,8 +343,7 @@ impl Campaign<'_> {
 
     /// What a robot does with a package: who signed it, what is in it, whether these are the weights that were judged.
     fn apply(&self, package: &[u8], candidate: &[f32]) -> Result<(), Failure> {
-        let refused = |why: &dyn std::fmt::Display| Failure::Wrong(format!("a robot refuses the package: {why}"));
-        let opened = Package::open(package, self.publisher.public()).map_err(|error| refused(&error))?;
+        let opened = self.open(package)?;
         let adapter = opened.section(ADAPTER).ok_or_else(|| refused(&"it has no adapter"))?;
         let adapter = workload::adapter_from_safetensors(self.learner.config(), adapter).map_err(failed)?;
         if adapter != candidate {

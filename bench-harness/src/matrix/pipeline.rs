@@ -92,6 +92,8 @@ pub struct Outcome {
     pub clipped: u64,
     /// What everything was encrypted for.
     pub context: [u8; 32],
+    /// SHA-256 over the manifests, in the robots' order.
+    pub manifests: [u8; 32],
 }
 
 /// A fleet's keys: each robot's own, the key holder's, and who is enrolled.
@@ -160,6 +162,8 @@ impl Enrolled {
             times.add_ns.push(cpu_ns() - begin);
             signed.push((sent.manifest, sent.signature));
         }
+        let mut said = Sha256::new();
+        signed.iter().for_each(|(manifest, _)| said.update(manifest.to_bytes()));
         let begin = cpu_ns();
         let manifests: Result<Vec<_>, Failure> =
             signed.into_iter().map(|(manifest, signature)| self.check(manifest, &signature)).collect();
@@ -181,6 +185,7 @@ impl Enrolled {
             plain_upload_bytes: agreed.profile.plain_bytes(length) + vouched,
             clipped,
             context: *round.agreement().context().bytes(),
+            manifests: said.finalize().into(),
         })
     }
 

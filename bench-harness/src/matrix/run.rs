@@ -1,6 +1,6 @@
 //! Running the matrix: fleet by fleet, each kept as soon as it is done, so that a run that was stopped goes on where it was.
 
-use super::explain::{duration, headline};
+use super::explain::headline;
 use super::grid::{Cell, Fleet, Preset};
 use super::learning::{self, Budget};
 use super::outcome::CellOutcome;
@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::interrupt;
 use crate::machine::Machine;
+use crate::progress::Progress;
 use crate::record::journal::{Journal, Plan, RESULT};
 use crate::record::{Environment, Label, Line, MatrixLine, Record};
 use crate::whole_file::Target;
@@ -77,7 +78,7 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
     require(request)?;
     let fleets = cells(request)?;
     let config = config(request)?;
-    let (mut journal, done) = match resume {
+    let (mut journal, done): (_, Vec<Fleet>) = match resume {
         None => (begin(cpu, request, parent, config)?, Vec::new()),
         Some(folder) => {
             let (journal, lines) = Journal::resume(folder, &config)?;
@@ -89,21 +90,18 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
         }
     };
     let began = Instant::now();
-    let mut told = Teller::new(fleets.len());
+    let left: Vec<_> = fleets.into_iter().filter(|(fleet, _)| !done.contains(fleet)).collect();
+    let mut progress = Progress::new(left.len() * request.budget.campaigns as usize);
     let mut base = None;
-    for (fleet, cells) in fleets {
-        if done.contains(&fleet) {
-            told.fleet();
-            continue;
-        }
+    for (fleet, cells) in left {
         if interrupt::asked() {
             let folder = journal.folder().display();
-            let again = format!("tensorguard run --preset {} --resume {folder}", request.preset.name());
-            return Err(Failure::Interrupted(format!("what was measured is kept; go on with: {again}")));
+            let why = format!("what was measured is kept; go on with the same options and --resume {folder}");
+            return Err(Failure::Interrupted(why));
         }
         if request.time_budget.is_some_and(|budget| began.elapsed() >= budget) {
             for cell in cells {
-                let reason = "the time budget was spent; give a longer --time-budget, or --resume".to_owned();
+                let reason = "the time budget was spent: give a longer --time-budget".to_owned();
                 journal.write(&Line::NotRun { cell: cell.to_string(), properties: BTreeMap::new(), reason })?;
             }
             continue;
@@ -113,16 +111,15 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
         let version_zero = match base.take() {
             Some((of, found)) if of == kind => found,
             _ => {
-                told.say(&format!("{fleet}: training version 0"));
+                progress.live(&format!("{fleet}: training version 0"));
                 learning::version_zero(fleet, &request.budget)?
             }
         };
-        let trace = learning::run(fleet, &version_zero, &request.budget, cpu, &mut |what| told.say(what))?;
+        let trace = learning::run(fleet, &version_zero, &request.budget, cpu, &mut progress)?;
         base = Some((kind, version_zero));
         journal.write(&Line::Matrix(MatrixLine { trace, cells }))?;
-        told.fleet();
     }
-    drop(told);
+    drop(progress);
     let (folder, record) = journal.finish(summary)?;
     if let Some(page) = page::page(&record) {
         Target::new(&folder.join(REPORT), &[])?.write(|file| std::io::Write::write_all(file, page.as_bytes()))?;
@@ -144,53 +141,6 @@ fn require(request: &Request) -> Result<(), Failure> {
     Err(Failure::Unmet(
         "cells are composed: their transfers are derived (D) by a formula; allow D, or look at the cells that went end to end".to_owned(),
     ))
-}
-
-/// Progress on standard error.
-struct Teller {
-    fleets: usize,
-    done: usize,
-    began: Instant,
-    last: Option<Instant>,
-}
-
-impl Teller {
-    fn new(fleets: usize) -> Self {
-        Self { fleets, done: 0, began: Instant::now(), last: None }
-    }
-
-    fn fleet(&mut self) {
-        self.done += 1;
-    }
-
-    fn say(&mut self, what: &str) {
-        use std::io::{IsTerminal, Write as _};
-        let mut out = std::io::stderr();
-        let left = if self.done == 0 {
-            String::new()
-        } else {
-            let each = self.began.elapsed().as_secs_f64() / self.done as f64;
-            format!(", about {} left", duration(each * (self.fleets - self.done) as f64))
-        };
-        let line = format!("[{}/{}] {what}{left}", self.done + 1, self.fleets);
-        // A terminal that went away is no reason to stop.
-        if out.is_terminal() {
-            let _ = write!(out, "\r\x1b[K{line}");
-            let _ = out.flush();
-        } else if self.last.is_none_or(|last| last.elapsed() >= Duration::from_secs(30)) {
-            self.last = Some(Instant::now());
-            let _ = writeln!(out, "{line}");
-        }
-    }
-}
-
-impl Drop for Teller {
-    fn drop(&mut self) {
-        use std::io::{IsTerminal, Write as _};
-        if std::io::stderr().is_terminal() {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
 }
 
 /// The table for a terminal.

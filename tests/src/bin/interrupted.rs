@@ -142,8 +142,8 @@ impl Scene {
 
     fn upload(&mut self, robot: u8, log: &mut dyn SealLog) -> Result<Upload, Box<dyn Error>> {
         let key = MessageKey::new(&self.agreement, RobotId([robot; 32]), &self.holder.public(), &mut self.rng)?;
-        let mut values = &[robot.into(), 1, 2, 3, 4][..];
-        Ok(self.agreement.encrypt(key, UpdateId([robot; 32]), &mut values, vec![], log, &Cpu::best(1))?)
+        let values = &[robot.into(), 1, 2, 3, 4][..];
+        Ok(self.agreement.encrypt(key, UpdateId([robot; 32]), values, vec![], log, &Cpu::best(1))?)
     }
 }
 

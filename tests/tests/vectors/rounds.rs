@@ -88,7 +88,7 @@ fn rounds_of_plain_lwe() {
             let message_key = key.message_key(agreement, RobotId(robot.id.0)).unwrap();
             let values = robot.values.digits(case.length);
             let update = UpdateId(robot.id.0);
-            let upload = agreement.encrypt(message_key, update, &mut &values[..], vec![], &mut seals, backend).unwrap();
+            let upload = agreement.encrypt(message_key, update, &values[..], vec![], &mut seals, backend).unwrap();
             assert_eq!(upload.bytes().len(), robot.upload_len, "{what}");
             assert_eq!(hex(&upload.bytes()[..32]), robot.upload_first32, "{what}: the upload's first bytes");
             assert_eq!(sha(upload.bytes()), robot.upload_sha256, "{what}: the upload");
