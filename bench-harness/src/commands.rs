@@ -9,6 +9,7 @@ pub(crate) mod compare;
 pub(crate) mod compare_peers;
 pub(crate) mod completions;
 pub(crate) mod corpus;
+pub(crate) mod decisions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod gate;

@@ -2,10 +2,12 @@
 
 pub mod arms;
 pub mod charter;
+pub mod decisions;
 pub mod demo;
 pub mod files;
 pub mod folders;
 pub mod holder;
+mod outcasts;
 mod publisher;
 pub mod robot;
 pub(crate) mod scene;

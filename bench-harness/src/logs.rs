@@ -45,7 +45,7 @@ mod decision;
 mod frame;
 mod record;
 #[cfg(test)]
-mod scratch;
+pub(crate) mod scratch;
 mod seal;
 
 pub use answer::AnswerFile;

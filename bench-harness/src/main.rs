@@ -5,8 +5,8 @@ mod commands;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    ab, authority, baseline, calibrate, compare, compare_peers, completions, corpus, demo, doctor, gate, gpu, kat,
-    keyholder, results, robot, round_memory, run, server, sum_uploads, table, verify,
+    ab, authority, baseline, calibrate, compare, compare_peers, completions, corpus, decisions, demo, doctor, gate,
+    gpu, kat, keyholder, results, robot, round_memory, run, server, sum_uploads, table, verify,
 };
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
@@ -71,6 +71,7 @@ enum Command {
     Server(server::Server),
     Robot(robot::Robot),
     Keyholder(keyholder::Keyholder),
+    Decisions(decisions::Decisions),
     Corpus(corpus::CorpusCommand),
     Results(results::Results),
     Verify(verify::Verify),
@@ -114,6 +115,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Server(server)) => server.run(),
         Some(Command::Robot(robot)) => robot.run(),
         Some(Command::Keyholder(keyholder)) => keyholder.run(),
+        Some(Command::Decisions(decisions)) => decisions.run(),
         Some(Command::Corpus(corpus)) => corpus.run(),
         Some(Command::Results(results)) => results.run(),
         Some(Command::Verify(verify)) => verify.run(),

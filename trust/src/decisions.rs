@@ -1,8 +1,9 @@
-//! The record of every decision: which thresholds were fixed, how each candidate was judged, what became of it.
+//! The record of every decision: which thresholds were fixed, how each candidate was judged, how far it came, what became of it.
 //!
 //! The log only grows. Each record carries a hash over itself and all before it, so an edited, removed or reordered one is
 //! noticed; a log cut off at its end is noticed by whoever kept its [`Head`] elsewhere, the *anchor*. And it has rules: a verdict
-//! counts only under thresholds registered before it, and only a candidate that passed can be deployed.
+//! counts only under thresholds registered before it, only a candidate that passed, or of a fleet that says it has no gate, can be
+//! rolled out, and a roll-out enters each stage once.
 //!
 //! A library has no files: [`DecisionLog`] keeps the records, durably; `tensorguard::logs` does it in a file.
 //!
@@ -48,6 +49,23 @@ pub enum Decision {
         #[n(1)]
         end: End,
     },
+    /// A candidate's roll-out came this far. What ends it is [`Settled`](Self::Settled).
+    #[n(3)]
+    Reached {
+        /// Its fingerprint.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        candidate: [u8; 32],
+        /// The stage that it entered.
+        #[n(1)]
+        stage: Stage,
+    },
+    /// A candidate is rolled out without a verdict: its fleet has no gate. Nobody may take it for one that passed.
+    #[n(4)]
+    Unjudged {
+        /// Its fingerprint.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        candidate: [u8; 32],
+    },
 }
 
 /// How a roll-out ended.
@@ -80,6 +98,17 @@ impl End {
             Stage::Canary | Stage::Progressive(_) | Stage::Full | Stage::RollingBack(_) => None,
         }
     }
+}
+
+/// What was decided about a candidate before it meets the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It passed the gate.
+    Passed,
+    /// It did not.
+    Refused,
+    /// There was no gate to pass.
+    Unjudged,
 }
 
 /// Keeps records. One process at a time.
@@ -130,10 +159,12 @@ pub enum DecisionError {
     OtherHistory,
     /// A verdict under thresholds that were not registered before.
     NotRegistered,
-    /// A candidate that has a verdict already.
+    /// A candidate that has a verdict already, or goes without one.
     JudgedTwice,
-    /// The end of a roll-out of a candidate that never passed.
+    /// A roll-out of a candidate that never passed, and was not let through without a gate either.
     NotPassed,
+    /// A stage that a roll-out cannot enter: it begins with the canary, enters each stage once, and none after its end.
+    NotNext,
     /// The end of a roll-out that has ended, other than a deployed version going back.
     SettledTwice,
 }
@@ -160,8 +191,11 @@ impl fmt::Display for DecisionError {
                 "this candidate has a verdict already: judging until one passes is no gate; make a new candidate",
             ),
             Self::NotPassed => {
-                f.write_str("this candidate did not pass the gate, so no roll-out of it can have an end")
+                f.write_str("this candidate did not pass the gate, so there can be no roll-out of it")
             }
+            Self::NotNext => f.write_str(
+                "this candidate's roll-out cannot enter this stage now: it begins with the canary, enters each stage once, and none after its end",
+            ),
             Self::SettledTwice => f.write_str("this candidate's roll-out has ended already"),
         }
     }
@@ -235,20 +269,46 @@ impl History {
             match decision {
                 Decision::Settled { candidate, end: End::Deployed } => deployed.push(*candidate),
                 Decision::Settled { candidate, .. } => deployed.retain(|other| other != candidate),
-                Decision::Registered { .. } | Decision::Judged(_) => {}
+                _ => {}
             }
         }
         deployed.last().copied()
     }
 
-    fn verdict(&self, candidate: &[u8; 32]) -> Option<&Verdict> {
-        self.decisions.iter().find_map(|decision| match decision {
-            Decision::Judged(verdict) if verdict.candidate() == candidate => Some(verdict),
+    /// The thresholds that candidates are held against: those registered last.
+    #[must_use]
+    pub fn thresholds(&self) -> Option<[u8; 32]> {
+        self.decisions.iter().rev().find_map(|decision| match decision {
+            Decision::Registered { thresholds } => Some(*thresholds),
             _ => None,
         })
     }
 
-    fn end(&self, of: &[u8; 32]) -> Option<End> {
+    /// Whether a candidate may be rolled out, if that was decided.
+    #[must_use]
+    pub fn admits(&self, candidate: &[u8; 32]) -> Option<Admission> {
+        self.decisions.iter().find_map(|decision| match decision {
+            Decision::Judged(verdict) if verdict.candidate() == candidate => {
+                Some(if verdict.passed() { Admission::Passed } else { Admission::Refused })
+            }
+            Decision::Unjudged { candidate: other } if other == candidate => Some(Admission::Unjudged),
+            _ => None,
+        })
+    }
+
+    /// The stages that a candidate's roll-out has entered, in order.
+    #[must_use]
+    pub fn stages(&self, of: &[u8; 32]) -> Vec<Stage> {
+        let stage = |decision: &Decision| match decision {
+            Decision::Reached { candidate, stage } if candidate == of => Some(*stage),
+            _ => None,
+        };
+        self.decisions.iter().filter_map(stage).collect()
+    }
+
+    /// How a candidate's roll-out ended last.
+    #[must_use]
+    pub fn end(&self, of: &[u8; 32]) -> Option<End> {
         self.decisions.iter().rev().find_map(|decision| match decision {
             Decision::Settled { candidate, end } if candidate == of => Some(*end),
             _ => None,
@@ -264,18 +324,47 @@ impl History {
                 if !self.decisions.contains(&registered) {
                     return Err(DecisionError::NotRegistered);
                 }
-                self.verdict(verdict.candidate()).map_or(Ok(()), |_| Err(DecisionError::JudgedTwice))
+                self.admits(verdict.candidate()).map_or(Ok(()), |_| Err(DecisionError::JudgedTwice))
+            }
+            Decision::Unjudged { candidate } => {
+                self.admits(candidate).map_or(Ok(()), |_| Err(DecisionError::JudgedTwice))
+            }
+            Decision::Reached { candidate, stage } => {
+                self.may_spread(candidate)?;
+                let is_next = match (self.stages(candidate).last(), place(*stage)) {
+                    (_, None) => false,
+                    (None, _) => *stage == Stage::Canary,
+                    (Some(last), next) => place(*last) < next,
+                };
+                let is_over = self.end(candidate).is_some();
+                if is_next && !is_over { Ok(()) } else { Err(DecisionError::NotNext) }
             }
             Decision::Settled { candidate, end } => {
-                if !self.verdict(candidate).is_some_and(Verdict::passed) {
-                    return Err(DecisionError::NotPassed);
-                }
+                self.may_spread(candidate)?;
                 match (self.end(candidate), end) {
                     (None, _) | (Some(End::Deployed), End::Unhealthy | End::TooFew | End::Halted) => Ok(()),
                     (Some(_), _) => Err(DecisionError::SettledTwice),
                 }
             }
         }
+    }
+
+    fn may_spread(&self, candidate: &[u8; 32]) -> Result<(), DecisionError> {
+        match self.admits(candidate) {
+            Some(Admission::Passed | Admission::Unjudged) => Ok(()),
+            Some(Admission::Refused) | None => Err(DecisionError::NotPassed),
+        }
+    }
+}
+
+/// The order in which a roll-out enters stages. An end is no stage to enter.
+fn place(stage: Stage) -> Option<(u8, usize)> {
+    match stage {
+        Stage::Canary => Some((0, 0)),
+        Stage::Progressive(step) => Some((1, step)),
+        Stage::Full => Some((2, 0)),
+        Stage::RollingBack(_) => Some((3, 0)),
+        Stage::Deployed | Stage::RolledBack(_) => None,
     }
 }
 

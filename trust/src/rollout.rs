@@ -32,6 +32,7 @@
 use crate::digest::digest_fields;
 use core::fmt;
 use lwe::RobotId;
+use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 
 /// How far each stage goes.
@@ -53,30 +54,40 @@ impl Default for Plan {
 }
 
 /// Where a roll-out stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Stage {
     /// On the first few robots.
+    #[n(0)]
     Canary,
     /// On a step's share of the fleet; steps count from 0.
-    Progressive(usize),
+    #[n(1)]
+    Progressive(#[n(0)] usize),
     /// On its way to all.
+    #[n(2)]
     Full,
     /// Applied and healthy on enough of the fleet.
+    #[n(3)]
     Deployed,
     /// Robots are on their way back to the old version.
-    RollingBack(Reason),
+    #[n(4)]
+    RollingBack(#[n(0)] Reason),
     /// Every robot is on the old version.
-    RolledBack(Reason),
+    #[n(5)]
+    RolledBack(#[n(0)] Reason),
 }
 
 /// Why everything goes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Reason {
     /// Too many robots are unhealthy.
+    #[n(0)]
     Unhealthy,
     /// A stage was over, and too few robots were healthy.
+    #[n(1)]
     TooFew,
     /// Somebody stopped it.
+    #[n(2)]
     Halted,
 }
 
@@ -204,6 +215,23 @@ impl Rollout {
         }
         let mut rollout = Self { plan, robots, places, reached: 0, stage: Stage::Canary };
         rollout.enter(Stage::Canary);
+        Ok(rollout)
+    }
+
+    /// Goes on after a restart where the log says that it was: in the last of the `stages` that it entered, with every robot of these
+    /// stages offered the new version, or ordered back. How they fare is told by events again.
+    ///
+    /// # Errors
+    /// [`RolloutError`].
+    pub fn resume(plan: Plan, fleet: &[RobotId], seed: &[u8; 32], stages: &[Stage]) -> Result<Self, RolloutError> {
+        let mut rollout = Self::start(plan, fleet, seed)?;
+        for stage in stages {
+            match stage {
+                Stage::RollingBack(reason) => rollout.roll_back(*reason),
+                Stage::Canary | Stage::Progressive(_) | Stage::Full => rollout.enter(*stage),
+                Stage::Deployed | Stage::RolledBack(_) => {}
+            }
+        }
         Ok(rollout)
     }
 

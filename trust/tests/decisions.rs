@@ -35,6 +35,14 @@ fn settled(candidate: u8, end: End) -> Decision {
     Decision::Settled { candidate: [candidate; 32], end }
 }
 
+fn reached(candidate: u8, stage: Stage) -> Decision {
+    Decision::Reached { candidate: [candidate; 32], stage }
+}
+
+fn unjudged(candidate: u8) -> Decision {
+    Decision::Unjudged { candidate: [candidate; 32] }
+}
+
 fn decisions() -> Vec<Decision> {
     vec![registered(), refused(1), passed(2), settled(2, End::Deployed), passed(3), settled(3, End::Unhealthy)]
 }
@@ -141,6 +149,48 @@ fn only_what_passed_can_be_deployed_and_a_roll_out_ends_once() {
     assert_eq!(settle(2, End::Halted), Ok(()));
     assert_eq!(settle(2, End::Halted), Err(DecisionError::SettledTwice));
     assert_eq!(History::read(&mut log, None).unwrap().deployed(), None);
+}
+
+#[test]
+fn a_roll_out_enters_each_stage_once_and_only_of_what_may_spread() {
+    use Stage::{Canary, Deployed, Full, Progressive, RollingBack};
+    let mut log = MemoryLog::default();
+    let mut put = |decision| record(&mut log, None, decision).map(|_| ());
+    put(registered()).unwrap();
+    put(refused(1)).unwrap();
+    put(passed(2)).unwrap();
+    for never in [1, 9] {
+        assert_eq!(put(reached(never, Canary)), Err(DecisionError::NotPassed));
+    }
+    for first in [Progressive(0), Full, RollingBack(Reason::Halted), Deployed] {
+        assert_eq!(put(reached(2, first)), Err(DecisionError::NotNext), "{first:?} first");
+    }
+    let way = [Canary, Progressive(0), Progressive(1), Full, RollingBack(Reason::Unhealthy)];
+    for (count, stage) in way.into_iter().enumerate() {
+        put(reached(2, stage)).unwrap();
+        for before in &way[..=count] {
+            assert_eq!(put(reached(2, *before)), Err(DecisionError::NotNext), "{before:?} after {stage:?}");
+        }
+    }
+    assert_eq!(put(reached(2, Deployed)), Err(DecisionError::NotNext));
+    put(settled(2, End::Unhealthy)).unwrap();
+    assert_eq!(put(reached(2, Canary)), Err(DecisionError::NotNext));
+    assert_eq!(History::read(&mut log, None).unwrap().stages(&[2; 32]), way);
+}
+
+#[test]
+fn without_a_gate_a_candidate_is_told_as_unjudged_and_stays_so() {
+    let mut log = MemoryLog::default();
+    for decision in [registered(), unjudged(1), reached(1, Stage::Canary), settled(1, End::Deployed), refused(2)] {
+        record(&mut log, None, decision).unwrap();
+    }
+    for again in [unjudged(1), passed(1), unjudged(2)] {
+        assert_eq!(record(&mut log, None, again), Err(DecisionError::JudgedTwice));
+    }
+    let history = History::read(&mut log, None).unwrap();
+    let admitted = [1, 2, 3].map(|candidate| history.admits(&[candidate; 32]));
+    assert_eq!(admitted, [Some(Admission::Unjudged), Some(Admission::Refused), None]);
+    assert_eq!(history.thresholds(), Some(Thresholds::default().hash()));
 }
 
 #[test]

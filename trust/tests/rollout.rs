@@ -50,6 +50,30 @@ fn a_good_version_passes_through_every_stage() {
 }
 
 #[test]
+fn a_roll_out_goes_on_after_a_restart_where_its_log_says_it_was() {
+    let mut rollout = started(40);
+    let mut stages = vec![Stage::Canary];
+    let resumed = |stages: &[Stage]| Rollout::resume(Plan::default(), &fleet(40), &[7; 32], stages).unwrap();
+    for stage in [Stage::Progressive(0), Stage::Full] {
+        all_healthy(&mut rollout);
+        assert_eq!(rollout.take(Event::SoakOver), Ok(stage));
+        stages.push(stage);
+        let mut again = resumed(&stages);
+        assert_eq!((again.stage(), again.tally().exposed()), (stage, rollout.tally().exposed()));
+        // Robots of earlier stages say once more how they fare.
+        all_healthy(&mut again);
+        all_healthy(&mut rollout);
+        assert_eq!(again, rollout);
+    }
+    stages.push(Stage::RollingBack(Reason::TooFew));
+    let back = resumed(&stages);
+    assert_eq!((back.stage(), back.tally().returning), (Stage::RollingBack(Reason::TooFew), 40));
+    assert!(back.orders().iter().all(|order| order.version == Version::Old));
+    assert_eq!(resumed(&[]), started(40));
+    assert_eq!(resumed(&[Stage::Canary]), started(40));
+}
+
+#[test]
 fn a_stage_without_steps_goes_from_canary_to_all() {
     let plan = Plan { steps_percent: vec![], ..Plan::default() };
     let mut rollout = Rollout::start(plan, &fleet(10), &[7; 32]).unwrap();

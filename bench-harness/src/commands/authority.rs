@@ -1,6 +1,7 @@
 //! `tensorguard authority`.
 
 use clap::{Args, Subcommand};
+use fleet_client::link::REVOKED;
 use std::path::PathBuf;
 use tensorguard::failure::Failure;
 use tensorguard::fleet::charter::Charter;
@@ -11,9 +12,13 @@ Examples:
   tensorguard authority create --fleet arms --values 2500 --folder authority --holder holder
   tensorguard authority server --authority authority --folder server
   tensorguard authority robot --authority authority --folder robot-1
+  tensorguard authority revoke --authority authority --robot 5ec3b1a0 --copy-to server --copy-to holder
 
 The authority's folder signs who is in the fleet: keep it offline, or with the key holder. Never on the server. Keys are
-readable by their owner only. Certificates are good for a year; a party whose certificate has run out gets a new folder.";
+readable by their owner only. Certificates are good for a year; a party whose certificate has run out gets a new folder.
+
+A robot that was lost or stolen is revoked: the server ends its connections and takes no others, the key holder leaves its uploads out.
+Both look for the list, revoked.pem, in their folders all the time, and count a newer one at once.";
 
 /// Founds a fleet: the keys and certificates of its parties, each in a folder of its own.
 #[derive(Debug, Args)]
@@ -70,6 +75,18 @@ enum Step {
         #[arg(long)]
         folder: PathBuf,
     },
+    /// Shuts a robot out, for good.
+    Revoke {
+        /// The authority's folder.
+        #[arg(long)]
+        authority: PathBuf,
+        /// The robot's name, or as much of its beginning as no other robot's has.
+        #[arg(long)]
+        robot: String,
+        /// A folder of the server or the key holder, where the list is put; elsewhere, copy revoked.pem there.
+        #[arg(long)]
+        copy_to: Vec<PathBuf>,
+    },
 }
 
 impl Authority {
@@ -94,6 +111,15 @@ impl Authority {
             Step::Robot { authority, folder } => {
                 let id = folders::add_robot(authority, folder)?;
                 eprintln!("made {}, for robot {id}", folder.display());
+            }
+            Step::Revoke { authority, robot, copy_to } => {
+                let (id, robots) = folders::revoke(authority, robot, copy_to)?;
+                eprintln!("robot {id} is shut out; {robots} robots are on {}", authority.join(REVOKED).display());
+                if copy_to.is_empty() {
+                    eprintln!(
+                        "copy it into the folders of the server and of the key holder: until then it changes nothing"
+                    );
+                }
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! The folders of a fleet: the authority's, from which all others are made, and the parties'.
 
 use super::charter::Charter;
-use super::failed;
+use super::{decisions, failed};
 use crate::failure::Failure;
 use crate::logs::{AnswerFile, SealFolder};
 use fleet_client::link::{Authority, Role, private_file};
@@ -11,7 +11,7 @@ use kernels::Secret;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use trust::identity::{Identity, PublicIdentity, Registry, SEED_LEN};
 
 const HOLDER_SEED: &str = "holder.seed";
@@ -74,6 +74,7 @@ pub fn create(authority: &Path, holder: &Path, mut charter: Charter) -> Result<C
         write(folder, PUBLISHER, &publisher.public().to_bytes())?;
     }
     AnswerFile::create(&holder.join(ANSWERS)).map_err(failed)?;
+    decisions::create(holder)?;
     Ok(charter)
 }
 
@@ -104,6 +105,34 @@ pub fn add_robot(authority: &Path, folder: &Path) -> Result<Id, Failure> {
     SealFolder::create(&folder.join(SEALS)).map_err(failed)?;
     write(&authority.join(REGISTRY), &id.to_string(), &identity.public().to_bytes())?;
     Ok(id)
+}
+
+/// Shuts a robot out: puts it on the authority's list, and copies the list into the folders of server and key holder that are given.
+/// `robot` is the beginning of its name, as everybody prints it. Gives its name, and how many robots are on the list.
+///
+/// # Errors
+/// [`Failure::Usage`] where no robot, or more than one, has such a name.
+pub fn revoke(authority: &Path, robot: &str, copy_to: &[PathBuf]) -> Result<(Id, usize), Failure> {
+    let id = known(&authority.join(REGISTRY), robot)?;
+    let signer = Authority::read(authority).map_err(failed)?;
+    let list = signer.revoke(id).map_err(failed)?;
+    copy_to.iter().try_for_each(|folder| signer.copy_list(folder)).map_err(failed)?;
+    Ok((id, list.robots()))
+}
+
+/// The one robot in a registry whose name begins so.
+fn known(registry: &Path, beginning: &str) -> Result<Id, Failure> {
+    let wrong = |what: &dyn std::fmt::Display| Failure::Usage(format!("{}: {what}", registry.display()));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(registry).map_err(|error| wrong(&error))? {
+        let name = entry.map_err(|error| wrong(&error))?.file_name().to_string_lossy().into_owned();
+        found.extend(Id::parse(&name).filter(|_| name.starts_with(beginning)));
+    }
+    match found[..] {
+        [robot] => Ok(robot),
+        [] => Err(wrong(&format_args!("no robot's name begins with {beginning}; its files are named by robots"))),
+        _ => Err(wrong(&format_args!("{} robots' names begin with {beginning}: give more of it", found.len()))),
+    }
 }
 
 /// The key holder's key, compared with the charter's.

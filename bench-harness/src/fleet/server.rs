@@ -1,14 +1,16 @@
 //! `tensorguard server`.
 
 use super::charter::Charter;
-use super::{LISTENING, failed, now_ms, say};
+use super::outcasts::Outcasts;
+use super::{LISTENING, REST, failed, now_ms, say};
 use crate::failure::Failure;
-use fleet_client::link::{Credentials, acceptor};
+use fleet_client::link::{Credentials, TlsAcceptor, acceptor};
 use fleet_client::protocol::Plan;
 use fleet_server::{Desk, Folder, Limits, serve};
 use kernels::Backend;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// What the operator decides.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +40,9 @@ pub fn run(folder: &Path, listen: &str, operation: Operation, backend: Box<dyn B
     let state = folder.join("state");
     let disk = Folder::open(&state).map_err(|error| failed(format_args!("{}: {error}", state.display())))?;
     let desk = Desk::open(Arc::new(disk), plan, backend, Box::new(now_ms)).map_err(failed)?;
-    let acceptor = Credentials::read(folder).map_err(failed).and_then(|own| acceptor(&own).map_err(failed))?;
+    let credentials = Credentials::read(folder).map_err(failed)?;
+    let outcasts = Outcasts::read(folder)?;
+    let (sender, acceptors) = watch::channel(acceptor(&credentials, outcasts.list()).map_err(failed)?);
     // Requests that sync or add wait on few threads: each keeps a stack.
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).max_blocking_threads(16).enable_all().build().map_err(failed)?;
@@ -61,7 +65,21 @@ pub fn run(folder: &Path, listen: &str, operation: Operation, backend: Box<dyn B
                 }
             }
         };
-        tokio::join!(serve(listener, acceptor, desk, Limits::default()), tell);
+        let shut_out = shut_out(outcasts, &credentials, sender);
+        tokio::join!(serve(listener, acceptors, desk, Limits::default()), tell, shut_out);
         Ok(())
     })
+}
+
+/// Looks for a newer list of revoked robots, and lets the server accept by it.
+async fn shut_out(mut outcasts: Outcasts, credentials: &Credentials, sender: watch::Sender<TlsAcceptor>) {
+    loop {
+        tokio::time::sleep(REST).await;
+        if outcasts.renew() {
+            match acceptor(credentials, outcasts.list()) {
+                Ok(acceptor) => drop(sender.send(acceptor)),
+                Err(error) => say(format_args!("the list of revoked robots cannot be used: {error}")),
+            }
+        }
+    }
 }

@@ -93,13 +93,17 @@ impl AppendFile {
         lock(&file, path, words)?;
         let mut bytes = Vec::new();
         (&file).read_to_end(&mut bytes).map_err(|error| failed(path, format_args!("cannot read it: {error}")))?;
-        let Some(records) = bytes.strip_prefix(words.version) else {
-            let found =
-                format_args!("no {} of this version, or making it was cut short: {}", words.name, words.foreign);
-            return Err(failed(path, found));
-        };
+        let Some(records) = bytes.strip_prefix(words.version) else { return Err(foreign(path, words)) };
         let (records, length) = (records.to_vec(), bytes.len() as u64);
         Ok((Self { path: path.to_owned(), file, length, state: State::Unknown, words }, records))
+    }
+
+    /// Reads one that another process may have open: what follows its first line, as it stands.
+    pub(super) fn read(path: &Path, words: &'static Words) -> Result<Vec<u8>, LogError> {
+        let bytes = fs::read(path)
+            .map_err(|error| failed(path, format_args!("no {} can be read: {error}. {}", words.name, words.missing)))?;
+        let records = bytes.strip_prefix(words.version);
+        records.map(<[u8]>::to_vec).ok_or_else(|| foreign(path, words))
     }
 
     /// Where a byte of what [`open`](Self::open) gave lies in the file.
@@ -155,6 +159,10 @@ impl AppendFile {
     pub(super) fn failed(&self, what: impl fmt::Display) -> LogError {
         failed(&self.path, what)
     }
+}
+
+fn foreign(path: &Path, words: &Words) -> LogError {
+    failed(path, format_args!("no {} of this version, or making it was cut short: {}", words.name, words.foreign))
 }
 
 fn options() -> OpenOptions {

@@ -42,25 +42,46 @@ impl DecisionFile {
     /// [`LogError`] if there is none, another process has it, or it is damaged. It is not made anew.
     pub fn open(path: &Path) -> Result<(Self, Recovery), LogError> {
         let (mut file, bytes) = AppendFile::open(path, &WORDS)?;
-        let (mut records, mut last, mut at) = (Vec::new(), [0; 32], 0);
-        loop {
-            match frame::front(&bytes[at..], &last) {
-                Frame::End | Frame::Torn => break,
-                Frame::Whole { payload, hash, length } if hash == after(&last, payload) => {
-                    records.push(payload.to_vec());
-                    (last, at) = (hash, at + length);
-                }
-                Frame::Whole { .. } | Frame::Damaged => {
-                    return Err(file.failed(format_args!(
-                        "record {} at byte {} is damaged. Keep the file, restore the newest whole copy and check it against its anchor",
-                        records.len(),
-                        file.offset(at)
-                    )));
-                }
+        let Chain { records, hash, len } = chain(&bytes).map_err(|damage| file.failed(damage))?;
+        let recovery = file.keep(len)?;
+        Ok((Self { file, records, hash }, recovery))
+    }
+
+    /// Reads the records of a log that another process may have open, and changes nothing. The beginning of a record at its end is
+    /// left out: it is being written, or a crash cut it short.
+    ///
+    /// # Errors
+    /// [`LogError`] if there is none, or it is damaged.
+    pub fn read(path: &Path) -> Result<Vec<Vec<u8>>, LogError> {
+        let bytes = AppendFile::read(path, &WORDS)?;
+        chain(&bytes).map(|chain| chain.records).map_err(|damage| super::failed(path, damage))
+    }
+}
+
+/// Whole records, the hash after the last, and the bytes that they take.
+struct Chain {
+    records: Vec<Vec<u8>>,
+    hash: [u8; 32],
+    len: usize,
+}
+
+fn chain(bytes: &[u8]) -> Result<Chain, String> {
+    let mut chain = Chain { records: Vec::new(), hash: [0; 32], len: 0 };
+    loop {
+        match frame::front(&bytes[chain.len..], &chain.hash) {
+            Frame::End | Frame::Torn => return Ok(chain),
+            Frame::Whole { payload, hash, length } if hash == after(&chain.hash, payload) => {
+                chain.records.push(payload.to_vec());
+                (chain.hash, chain.len) = (hash, chain.len + length);
+            }
+            Frame::Whole { .. } | Frame::Damaged => {
+                return Err(format!(
+                    "record {} at byte {} is damaged. Keep the file, restore the newest whole copy and check it against its anchor",
+                    chain.records.len(),
+                    WORDS.version.len() + chain.len
+                ));
             }
         }
-        let recovery = file.keep(at)?;
-        Ok((Self { file, records, hash: last }, recovery))
     }
 }
 
@@ -147,7 +168,7 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x10;
             fs::write(&path, &damaged).unwrap();
-            assert!(DecisionFile::open(&path).is_err(), "byte {at}");
+            assert!(DecisionFile::open(&path).is_err() && DecisionFile::read(&path).is_err(), "byte {at}");
             assert_eq!(fs::read(&path).unwrap(), damaged);
         }
     }
@@ -161,6 +182,7 @@ mod tests {
         assert!(DecisionFile::create(&path).unwrap_err().0.contains("already"));
         let (mut log, _) = DecisionFile::open(&path).unwrap();
         assert!(DecisionFile::open(&path).unwrap_err().0.contains("another process"));
+        assert_eq!(DecisionFile::read(&path).unwrap(), log.records().unwrap(), "who only reads may look");
         fs::remove_file(&path).unwrap();
         assert!(record(&mut log, None, registered(9)).unwrap_err().to_string().contains("cannot look at it"));
     }

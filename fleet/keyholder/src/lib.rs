@@ -10,7 +10,7 @@ mod open;
 mod run;
 
 pub use link;
-pub use means::{Means, MeansError};
+pub use means::{Means, MeansError, Opened};
 pub use open::Custody;
 pub use protocol;
 pub use run::{Deployer, Deploying, Move, News, Verdict, run};

@@ -1,14 +1,23 @@
 //! Opened means, in files, as long as their round lasts.
 
 use folding::Mean;
-use protocol::{Attempted, Terms};
+use protocol::{Attempted, Id, Terms};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-const VERSION: &[u8] = b"TensorGuard mean 1\n";
+const VERSION: &[u8] = b"TensorGuard mean 2\n";
+
+/// A mean that was opened, and what it was made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opened {
+    /// The mean.
+    pub mean: Mean,
+    /// SHA-256 over the manifests of its robots, in the order of their names.
+    pub manifests: Id,
+}
 
 /// A folder of means.
 #[derive(Debug)]
@@ -43,11 +52,13 @@ impl Means {
     ///
     /// # Errors
     /// [`MeansError`]; then the attempt is used up without an answer.
-    pub fn put(&self, of: Attempted, mean: &Mean) -> Result<(), MeansError> {
+    pub fn put(&self, of: Attempted, opened: &Opened) -> Result<(), MeansError> {
         let (path, fresh) = (self.path(of), self.folder.join("mean.fresh"));
+        let Opened { mean, manifests } = opened;
         let put = || {
             let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
             let mut bytes = VERSION.to_vec();
+            bytes.extend(manifests.0);
             bytes.extend(mean.robots.to_le_bytes());
             bytes.extend(mean.values.iter().flat_map(|value| value.to_le_bytes()));
             file.write_all(&bytes)?;
@@ -62,7 +73,7 @@ impl Means {
     ///
     /// # Errors
     /// [`MeansError`] if it is there and is not that of these terms.
-    pub fn get(&self, terms: &Terms) -> Result<Option<Mean>, MeansError> {
+    pub fn get(&self, terms: &Terms) -> Result<Option<Opened>, MeansError> {
         let path = self.path(Attempted { round: terms.round, attempt: terms.attempt });
         let failed = |what: &dyn fmt::Display| MeansError(format!("{}: {what}", path.display()));
         let mut bytes = Vec::new();
@@ -71,11 +82,16 @@ impl Means {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(&error)),
         };
-        let parts = bytes.strip_prefix(VERSION).and_then(|rest| rest.split_first_chunk::<8>());
-        let fits = parts.filter(|(_, values)| values.len() as u64 == 4 * terms.length);
-        let (robots, values) = fits.ok_or_else(|| failed(&"no mean of this round: move it away"))?;
+        let parts = bytes.strip_prefix(VERSION).and_then(|rest| {
+            let (manifests, rest) = rest.split_first_chunk::<32>()?;
+            let (robots, values) = rest.split_first_chunk::<8>()?;
+            Some((manifests, robots, values))
+        });
+        let fits = parts.filter(|(.., values)| values.len() as u64 == 4 * terms.length);
+        let (manifests, robots, values) = fits.ok_or_else(|| failed(&"no mean of this round: move it away"))?;
         let values = values.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
-        Ok(Some(Mean { values, robots: u64::from_le_bytes(*robots), weight: 1 }))
+        let mean = Mean { values, robots: u64::from_le_bytes(*robots), weight: 1 };
+        Ok(Some(Opened { mean, manifests: Id(*manifests) }))
     }
 
     /// Removes the means of a round that is over.

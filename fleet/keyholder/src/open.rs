@@ -1,6 +1,6 @@
 //! From a question to its answer: signatures, canaries, the sum, the mean.
 
-use crate::means::Means;
+use crate::means::{Means, Opened};
 use folding::Question;
 use folding::lwe::{
     AnswerLog, HolderKey, Keys, Manifest, Policy, Refusal, StoredSumError, VerifiedManifest, Verifier, close,
@@ -8,6 +8,7 @@ use folding::lwe::{
 use kernels::Backend;
 use link::{Link, LinkError};
 use protocol::{Answer, Attempted, Id, Refused, Signed, Terms};
+use sha2::{Digest, Sha256};
 
 /// The key, and everything that decides for what it is used.
 pub struct Custody<'a> {
@@ -41,6 +42,15 @@ pub(crate) enum NotNow {
 
 fn used_up(why: impl std::fmt::Display) -> Answer {
     Answer::UsedUp(why.to_string().chars().take(300).collect())
+}
+
+/// What a mean was made from, in the order of the robots' names.
+fn digest(verified: &[VerifiedManifest]) -> Id {
+    let mut manifests: Vec<&Manifest> = verified.iter().map(VerifiedManifest::manifest).collect();
+    manifests.sort_by_key(|manifest| manifest.robot());
+    let mut digest = Sha256::new();
+    manifests.into_iter().for_each(|manifest| digest.update(manifest.to_bytes()));
+    Id(digest.finalize().into())
 }
 
 impl Custody<'_> {
@@ -82,7 +92,8 @@ impl Custody<'_> {
         match round.open(&question, &sum, &verified, self.log, self.backend) {
             Ok(mean) => {
                 let attempted = Attempted { round: terms.round, attempt: terms.attempt };
-                Ok(self.means.put(attempted, &mean).map_or_else(used_up, |()| Answer::Opened))
+                let opened = Opened { mean, manifests: digest(&verified) };
+                Ok(self.means.put(attempted, &opened).map_or_else(used_up, |()| Answer::Opened))
             }
             Err(refusal) => self.refused(terms, refusal),
         }

@@ -1,5 +1,6 @@
 //! A key holder at work: its machine's steps, done.
 
+use crate::means::Opened;
 use crate::open::{Custody, NotNow};
 use folding::Mean;
 use link::{Link, LinkError, pause};
@@ -14,6 +15,8 @@ pub struct Deploying<'a> {
     pub terms: &'a Terms,
     /// The mean of their updates.
     pub mean: &'a Mean,
+    /// What it was made from: SHA-256 over the manifests of its robots, in the order of their names.
+    pub manifests: Id,
     /// Robots that take part.
     pub enrolled: &'a [Id],
     /// How they fare: who, with what, how. `None` where nobody has been asked since this process began.
@@ -169,8 +172,8 @@ async fn deploy(
     (terms, enrolled, healths): Due<'_>,
 ) -> (HolderInput, Vec<News>) {
     let failed = |why: String| (HolderInput::Failed, vec![News::Note(why)]);
-    let mean = match custody.means.get(terms) {
-        Ok(Some(mean)) => mean,
+    let Opened { mean, manifests } = match custody.means.get(terms) {
+        Ok(Some(opened)) => opened,
         // Robots stay with what they run.
         Ok(None) => {
             let note = News::Note(format!("the mean of round {} is gone: its folder was changed", terms.round));
@@ -178,7 +181,7 @@ async fn deploy(
         }
         Err(error) => return failed(error.to_string()),
     };
-    match deployer.next(&Deploying { terms, mean: &mean, enrolled, healths }) {
+    match deployer.next(&Deploying { terms, mean: &mean, manifests, enrolled, healths }) {
         Ok(Move::Watch) => (HolderInput::Watch, vec![]),
         Ok(Move::Settle(model)) => (HolderInput::Settle(model), vec![]),
         Ok(Move::Roll { offer, package: None }) => (HolderInput::Roll(offer), vec![]),

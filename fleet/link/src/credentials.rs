@@ -27,6 +27,12 @@ pub struct Credentials {
 #[derive(Debug)]
 pub struct CredentialsError(String);
 
+impl CredentialsError {
+    pub(crate) fn new(what: impl fmt::Display) -> Self {
+        Self(what.to_string())
+    }
+}
+
 impl fmt::Display for CredentialsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -8,6 +8,7 @@
 mod authority;
 mod call;
 mod credentials;
+mod revocations;
 mod role;
 mod tls;
 
@@ -15,5 +16,7 @@ pub use authority::{Authority, AuthorityError};
 pub use call::{Link, LinkError, Timeouts, pause};
 pub use credentials::{Credentials, CredentialsError, private_file};
 pub use protocol;
+pub use revocations::{REVOKED, Revocations};
 pub use role::{Role, SERVER_NAME};
 pub use tls::{acceptor, connector, peer_of};
+pub use tokio_rustls::TlsAcceptor;

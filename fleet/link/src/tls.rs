@@ -1,6 +1,7 @@
 //! TLS 1.3, one key agreement, certificates of one authority on both ends.
 
 use crate::credentials::Credentials;
+use crate::revocations::Revocations;
 use crate::role::Role;
 use protocol::Peer;
 use rustls::crypto::CryptoProvider;
@@ -21,12 +22,14 @@ fn roots(credentials: &Credentials) -> Result<Arc<RootCertStore>, rustls::Error>
     Ok(Arc::new(roots))
 }
 
-/// The server's end. Whoever shows no certificate of the authority is turned away before a byte of HTTP is read.
+/// The server's end. Whoever shows no certificate of the authority, or one that it has revoked, is turned away before a byte of
+/// HTTP is read.
 ///
 /// # Errors
 /// What is wrong with the credentials.
-pub fn acceptor(credentials: &Credentials) -> Result<TlsAcceptor, rustls::Error> {
+pub fn acceptor(credentials: &Credentials, revoked: &Revocations) -> Result<TlsAcceptor, rustls::Error> {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(credentials)?, provider())
+        .with_crls([revoked.der.clone()])
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))?;
     let config = ServerConfig::builder_with_provider(provider())

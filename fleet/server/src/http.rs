@@ -16,7 +16,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -43,8 +43,9 @@ const BUFFER_LEN: usize = 64 << 10;
 /// How often time is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Serves until the future is dropped.
-pub async fn serve(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>, limits: Limits) {
+/// Serves until the future is dropped. Where the acceptor changes, every connection is closed: whoever is shut out meanwhile has none
+/// left, and all others connect anew.
+pub async fn serve(listener: TcpListener, acceptors: watch::Receiver<TlsAcceptor>, desk: Arc<Desk>, limits: Limits) {
     let free = Arc::new(Semaphore::new(limits.connections));
     let mut tick = tokio::time::interval(TICK);
     let mut connections = tokio::task::JoinSet::new();
@@ -60,9 +61,9 @@ pub async fn serve(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>
             accepted = async { (permit.await, listener.accept().await) } => {
                 // A connection that broke before it was accepted is nobody's loss.
                 let (Ok(permit), Ok((tcp, _))) = accepted else { continue };
-                let (acceptor, desk) = (acceptor.clone(), desk.clone());
+                let (acceptors, desk) = (acceptors.clone(), desk.clone());
                 connections.spawn(async move {
-                    connection(tcp, acceptor, desk, limits).await;
+                    connection(tcp, acceptors, desk, limits).await;
                     drop(permit);
                 });
             }
@@ -70,9 +71,10 @@ pub async fn serve(listener: TcpListener, acceptor: TlsAcceptor, desk: Arc<Desk>
     }
 }
 
-async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, desk: Arc<Desk>, limits: Limits) {
+async fn connection(tcp: TcpStream, mut acceptors: watch::Receiver<TlsAcceptor>, desk: Arc<Desk>, limits: Limits) {
     // Small replies go at once; a socket that refuses this is only slower.
     let _ = tcp.set_nodelay(true);
+    let acceptor = acceptors.borrow_and_update().clone();
     let Ok(Ok(tls)) = timeout(limits.silence, acceptor.accept(tcp)).await else { return };
     let Some(peer) = peer_of(tls.get_ref().1) else { return };
     let service = service_fn(move |request| {
@@ -82,7 +84,17 @@ async fn connection(tcp: TcpStream, acceptor: TlsAcceptor, desk: Arc<Desk>, limi
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.silence + limits.most_wait).max_buf_size(BUFFER_LEN);
     // However it ends, the robot asks where to go on.
-    let _ = http.serve_connection(TokioIo::new(tls), service).await;
+    tokio::select! {
+        _ = http.serve_connection(TokioIo::new(tls), service) => {}
+        () = changed(&mut acceptors) => {}
+    }
+}
+
+/// Comes back when connections are accepted on other terms; never, where nobody is left to change them.
+async fn changed(acceptors: &mut watch::Receiver<TlsAcceptor>) {
+    if acceptors.changed().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 async fn answer(desk: Arc<Desk>, peer: Peer, request: Request<Incoming>, limits: Limits) -> Response<Sent> {

@@ -1,7 +1,7 @@
 //! Those who are not in the fleet, and bytes that are no messages.
 
 use crate::parties::*;
-use link::{Authority, Credentials, Link, LinkError, Role, Timeouts, acceptor};
+use link::{Authority, Credentials, Link, LinkError, Revocations, Role, Timeouts, acceptor};
 use protocol::{Id, Refused, Reply, Request, encode};
 use rustls::crypto::aws_lc_rs;
 use std::sync::Arc;
@@ -35,12 +35,47 @@ fn certificates_of_others_or_for_another_role_open_no_connection() {
 }
 
 #[test]
+fn a_revoked_robot_loses_its_connection_and_gets_no_other_while_the_others_go_on() {
+    let fleet = Fleet::new("revoked", 3, 1000);
+    let server = serve(&fleet, fleet.disk());
+    let authority = Authority::read(&fleet.path("authority")).unwrap();
+    block_on(async {
+        let mut links: Vec<Link> =
+            (0..3).map(|number| fleet.link(&format!("robot-{number}"), server.address)).collect();
+        for link in &mut links {
+            assert_eq!(link.ask(&Request::Enrol, Duration::ZERO).await, Ok(Reply::Noted));
+        }
+        authority.revoke(robot_id(2)).unwrap();
+        authority.copy_list(&fleet.path("server")).unwrap();
+        // Its connection is open until the server accepts by the new list.
+        assert_eq!(links[2].ask(&Request::Enrol, Duration::ZERO).await, Ok(Reply::Noted));
+        server.renew(&fleet);
+        for _ in 0..2 {
+            match links[2].ask(&Request::Enrol, Duration::ZERO).await {
+                Err(LinkError::Lost(why)) => assert!(why.contains("evoked"), "{why}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(lost(fleet.link("robot-2", server.address).ask(&Request::Enrol, Duration::ZERO).await));
+        for link in &mut links[..2] {
+            assert_eq!(link.ask(&Request::Enrol, Duration::ZERO).await, Ok(Reply::Noted));
+        }
+        // A certificate that is issued again for it is none either.
+        authority.issue(Role::Robot(robot_id(2)), &fleet.path("robot-2-again")).unwrap();
+        assert!(lost(fleet.link("robot-2-again", server.address).ask(&Request::Enrol, Duration::ZERO).await));
+        let question = fleet.link("holder", server.address).ask(&Request::Ask, Duration::ZERO).await;
+        assert!(matches!(question, Ok(Reply::Question(_))), "{question:?}");
+    });
+}
+
+#[test]
 fn a_robot_cannot_pose_as_the_server() {
     let fleet = Fleet::new("posing", 2, 1000);
     block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let posing = acceptor(&Credentials::read(&fleet.path("robot-1")).unwrap()).unwrap();
+        let posing = Credentials::read(&fleet.path("robot-1")).unwrap();
+        let posing = acceptor(&posing, &Revocations::read(&fleet.path("server")).unwrap()).unwrap();
         let task = tokio::spawn(async move {
             let (tcp, _) = listener.accept().await.unwrap();
             posing.accept(tcp).await.map(|_| ())

@@ -5,7 +5,7 @@ use fleet_keyholder::{Custody, Deployer, Deploying, Means, Move};
 use fleet_server::{Desk, Disk, Folder, Limits, StartError};
 use folding::lwe::{ForgetfulLog, HolderKey, HolderPublic, Policy, UpdateId};
 use kernels::cpu::Cpu;
-use link::{Authority, Credentials, Link, Role, Timeouts};
+use link::{Authority, Credentials, Link, Revocations, Role, Timeouts};
 use protocol::{Audience, Health, Id, Offer, Pins, Plan, Terms};
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
@@ -94,8 +94,16 @@ fn plan(robots: u64, length: u64) -> Plan {
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) desk: Arc<Desk>,
+    acceptors: tokio::sync::watch::Sender<link::TlsAcceptor>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Accepts by the list that is in the server's folder now.
+    pub(crate) fn renew(&self, fleet: &Fleet) {
+        self.acceptors.send(acceptor(fleet)).unwrap();
+    }
 }
 
 impl Drop for Running {
@@ -121,9 +129,15 @@ pub(crate) fn serve(fleet: &Fleet, disk: Arc<dyn Disk>) -> Running {
     serve_at(fleet, open_desk(fleet, disk).unwrap(), free_address())
 }
 
+/// As the server's folder says now.
+pub(crate) fn acceptor(fleet: &Fleet) -> link::TlsAcceptor {
+    let folder = fleet.path("server");
+    link::acceptor(&Credentials::read(&folder).unwrap(), &Revocations::read(&folder).unwrap()).unwrap()
+}
+
 pub(crate) fn serve_at(fleet: &Fleet, desk: Desk, address: SocketAddr) -> Running {
     let desk = Arc::new(desk);
-    let acceptor = link::acceptor(&Credentials::read(&fleet.path("server")).unwrap()).unwrap();
+    let (acceptors, accepting) = tokio::sync::watch::channel(acceptor(fleet));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (ready, bound) = std::sync::mpsc::channel();
     let at_work = desk.clone();
@@ -133,13 +147,13 @@ pub(crate) fn serve_at(fleet: &Fleet, desk: Desk, address: SocketAddr) -> Runnin
             let listener = tokio::net::TcpListener::bind(address).await.unwrap();
             ready.send(()).unwrap();
             tokio::select! {
-                () = fleet_server::serve(listener, acceptor, at_work, Limits::default()) => {}
+                () = fleet_server::serve(listener, accepting, at_work, Limits::default()) => {}
                 _ = stopped => {}
             }
         });
     });
     bound.recv().unwrap();
-    Running { address, desk, stop: Some(stop), thread: Some(thread) }
+    Running { address, desk, acceptors, stop: Some(stop), thread: Some(thread) }
 }
 
 /// Runs one party's future on this thread.
