@@ -69,9 +69,9 @@ impl Book {
         &self.history
     }
 
-    /// Makes a decision durable, and says it.
+    /// Makes a decision durable, and says it in a line.
     pub(super) fn record(&mut self, decision: Decision) -> Result<(), String> {
-        let line = told(&decision).replace('\n', ";");
+        let line = told(&decision).lines().next().unwrap_or_default().to_owned();
         record(&mut self.file, Some(self.history.head()), decision).map_err(|error| error.to_string())?;
         super::say(format_args!("decision {}: {line}", self.history.head().entries + 1));
         self.follow().map_err(|error| error.to_string())

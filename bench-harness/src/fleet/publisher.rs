@@ -91,7 +91,9 @@ impl Publisher {
                     let old = Policy { fingerprint: parent.unwrap_or(deploying.terms.model.0), adapter: &old };
                     let new = Policy { fingerprint, adapter: &new };
                     let draw = u32::try_from(deploying.terms.round).unwrap_or(u32::MAX);
-                    Decision::Judged(super::arms::verdict(lesson, [old, new], draw)?)
+                    let verdict = super::arms::verdict(lesson, [old, new], draw)?;
+                    say(format_args!("gate: {}", verdict.to_string().trim_end().replace('\n', ";")));
+                    Decision::Judged(verdict)
                 }
             };
             self.book.record(decision)?;
