@@ -12,9 +12,6 @@ use std::process::ExitCode;
 use tensorguard::failure::Failure;
 use tensorguard::progress::{self, Mode};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long until a fleet of robots runs a policy that is provably better, without anyone seeing a robot's update.
 ///
 /// Without a command: a first look at the matrix, in under a minute. Robots learn, encrypt, a server adds, the key holder opens
@@ -80,6 +77,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    say_how_many_threads_train();
     progress::choose(cli.progress);
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -89,6 +87,22 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Starts this program once more, as the same process, if nobody said how many threads training may use. One does it: a robot's
+/// training is one of many side by side. The training framework looks for this at every product of matrices, and where it finds
+/// nothing, reads the processor's description each time, which is half of all training. The engines have pools of their own.
+fn say_how_many_threads_train() {
+    #[cfg(unix)]
+    if std::env::var_os(TRAINING_THREADS).is_none()
+        && let Ok(program) = std::env::current_exe()
+    {
+        use std::os::unix::process::CommandExt;
+        // Comes back only where it failed: training is slower then, and right.
+        let _ = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(TRAINING_THREADS, "1").exec();
+    }
+}
+
+const TRAINING_THREADS: &str = "RAYON_NUM_THREADS";
 
 fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
