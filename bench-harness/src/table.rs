@@ -1,4 +1,4 @@
-//! `tensorguard` without arguments: every kernel's throughput on one screen, beside what limits it here.
+//! `tensorguard table`: every kernel's throughput on one screen, beside what limits it here.
 
 use crate::bandwidth::Reader;
 use crate::clock::Clock;
@@ -17,6 +17,9 @@ use std::fmt;
 const SAMPLE_NS: u64 = 8_000_000;
 /// Samples per row. With 19 rows, some ten seconds.
 const SAMPLES: usize = 61;
+
+/// Values of an update whose encryption is tried on all threads: 10 MB of fp32.
+const UPDATE: usize = 2_500_000;
 
 /// Arithmetic limits these, and that limit is not measured: only what memory alone would allow is known.
 const COMPUTE: &str = "compute-bound";
@@ -67,7 +70,7 @@ pub struct Row {
 /// [`Failure::Wrong`] where an output is wrong.
 pub fn measure(cpu: &Cpu) -> Result<Table, Failure> {
     let cases = cases();
-    let mut progress = Progress::new(cases.len() + 1 + if cpu.threads() == 1 { KERNELS.len() } else { 0 });
+    let mut progress = Progress::new(cases.len() + 1 + if cpu.threads() == 1 { KERNELS.len() + 1 } else { 0 });
     progress.step("memory");
     let memory_gb_s = Reader::new().rate()?;
     let clock = if cpu.threads() == 1 { Clock::Cpu } else { Clock::Wall };
@@ -86,6 +89,8 @@ pub fn measure(cpu: &Cpu) -> Result<Table, Failure> {
                 progress.step(&format!("{} on {threads} threads", kernel.name()));
                 scaling.push(scaling::measure(cpu, &all, kernel)?);
             }
+            progress.step(&format!("a robot's encryption on {threads} threads"));
+            scaling.extend(scaling::of_rounds(cpu, UPDATE)?);
         }
     }
     Ok(Table {
@@ -162,10 +167,10 @@ impl fmt::Display for Table {
             writeln!(f, "inverse row at 4096. How fast compute-bound arithmetic could be here is not measured.")?;
         }
         for scaling in &self.scaling {
-            write!(f, "\n{:8} {:>6}  {scaling}", scaling.kernel, scaling.n)?;
+            write!(f, "\n{:13} {:>7}  {scaling}", scaling.kernel, scaling.n)?;
         }
         if !self.scaling.is_empty() {
-            writeln!(f, "\nscaling: elapsed time of a large batch, one thread over all")?;
+            writeln!(f, "\nscaling: elapsed time of a large batch, one thread over all; round-encrypt: floats to wire bytes")?;
         }
         Ok(())
     }
