@@ -170,7 +170,10 @@ impl fmt::Display for Table {
             write!(f, "\n{:13} {:>7}  {scaling}", scaling.kernel, scaling.n)?;
         }
         if !self.scaling.is_empty() {
-            writeln!(f, "\nscaling: elapsed time of a large batch, one thread over all; round-encrypt: floats to wire bytes")?;
+            writeln!(
+                f,
+                "\nscaling: elapsed time of a large batch, one thread over all; round-encrypt: floats to wire bytes"
+            )?;
         }
         Ok(())
     }

@@ -1,5 +1,8 @@
 //! A caller's own work around a backend's jobs, shared by as many threads as [`Backend::threads`](crate::Backend::threads) says.
+//! An engine for CPUs does the job of a thread in a [`queue`] on that thread alone: the other threads have jobs of their own, and
+//! what was just written is still in this one's cache.
 
+use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 use std::{panic, thread};
 
@@ -35,6 +38,7 @@ pub fn queue<T: Send, S, E: Send>(
     // A thread that panicked held no lock, or ended everything by it.
     let locked = || left.lock().unwrap_or_else(PoisonError::into_inner);
     let one = || {
+        let _member = Member::new();
         let mut room = room();
         loop {
             let Some(task) = locked().as_mut().and_then(Iterator::next) else { return Ok(()) };
@@ -50,6 +54,32 @@ pub fn queue<T: Send, S, E: Send>(
         let others = crew.into_iter().map(|one| one.join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
         others.fold(mine, Result::and)
     })
+}
+
+thread_local! {
+    static IN_QUEUE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is one of several that share a queue.
+pub(crate) fn is_in_queue() -> bool {
+    IN_QUEUE.get()
+}
+
+/// This thread, as long as it takes tasks from a queue.
+struct Member {
+    before: bool,
+}
+
+impl Member {
+    fn new() -> Self {
+        Self { before: IN_QUEUE.replace(true) }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        IN_QUEUE.set(self.before);
+    }
 }
 
 #[cfg(test)]
@@ -84,5 +114,24 @@ mod tests {
             let refused = queue(threads, 0..count, || (), |(), task| if task == 2 { Err(task) } else { Ok(()) });
             assert_eq!(refused, if count > 2 { Err(2) } else { Ok(()) }, "{threads} threads");
         }
+    }
+
+    #[test]
+    fn a_thread_is_in_a_queue_only_while_it_shares_one() {
+        let seen = Mutex::new(Vec::new());
+        for threads in [1, 3] {
+            let saw = queue(
+                threads,
+                0..6,
+                || (),
+                |(), _| {
+                    seen.lock().unwrap().push(is_in_queue());
+                    Ok::<(), ()>(())
+                },
+            );
+            assert_eq!(saw, Ok(()));
+            assert!(!is_in_queue());
+        }
+        assert_eq!(seen.into_inner().unwrap(), [[false; 6], [true; 6]].concat());
     }
 }

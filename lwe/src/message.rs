@@ -158,8 +158,12 @@ impl fmt::Debug for Pads {
     }
 }
 
-/// Digits encrypted at a time: so many that the key's transform does not count, and every thread has its share.
-pub(crate) const ENCRYPTED_DIGITS: usize = 3 << 17;
+/// Digits encrypted at a time, at most: so many that the key's transform does not count.
+const ENCRYPTED_DIGITS: usize = 3 << 17;
+/// So few that it begins to.
+const LEAST_ENCRYPTED_DIGITS: usize = 3 << 15;
+/// Blocks for each of several threads: all have about the same to do.
+const BLOCKS_PER_THREAD: usize = 4;
 /// Digits sealed at a time: so few that they are still in the cache.
 const SEALED_DIGITS: usize = 3 << 15;
 
@@ -284,6 +288,12 @@ impl Agreement<Params> {
         Ok(upload)
     }
 
+    /// How many digits these threads encrypt at a time.
+    pub(crate) fn encrypted_digits(&self, threads: usize) -> usize {
+        let share = self.digits().div_ceil(threads * BLOCKS_PER_THREAD).max(LEAST_ENCRYPTED_DIGITS);
+        if threads > 1 { share.min(ENCRYPTED_DIGITS) } else { ENCRYPTED_DIGITS }
+    }
+
     /// The body in blocks of whole polynomials, about `digits` digits each, with their pads where there are some.
     pub(crate) fn blocks<'a>(
         &self,
@@ -293,7 +303,7 @@ impl Agreement<Params> {
     ) -> impl ExactSizeIterator<Item = Block<'a>> + Send + use<'a> {
         let encoding = self.encoding();
         let per_poly = encoding.ring().n() * encoding.digits_per_coefficient();
-        let polys = (digits / per_poly).max(1);
+        let polys = digits.div_ceil(per_poly).max(1);
         let (most, pad_len, all) = (polys * per_poly, encoding.pad_len(polys * per_poly), self.digits());
         body.chunks_mut(encoding.packed_len(most)).enumerate().map(move |(index, out)| {
             let padded = pad_len.min(pads.len());

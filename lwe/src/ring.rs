@@ -3,7 +3,7 @@
 use crate::Params;
 use crate::agreement::{Agreement, AgreementError, CANARY_COEFFICIENTS, CANARY_POLY};
 use crate::ledger::{Budget, Layout, Weights, smallest_for};
-use crate::message::{ENCRYPTED_DIGITS, Values};
+use crate::message::Values;
 use crate::split::Split;
 use crate::suite::{Kind, Place, Words};
 use kernels::{Backend, DecryptJob, EncryptJob, Fault, Noise, Secret};
@@ -54,7 +54,7 @@ impl Kind for Params {
         backend: &dyn Backend,
     ) -> Result<(), Fault> {
         let (encoding, a_seed) = (agreement.encoding(), agreement.a_seed());
-        let blocks = agreement.blocks(ENCRYPTED_DIGITS, out, &mut []);
+        let blocks = agreement.blocks(agreement.encrypted_digits(backend.threads()), out, &mut []);
         agreement.in_blocks(backend.threads(), blocks, values, |block, digits| {
             let job = EncryptJob { encoding, a_seed, message_seed, first_poly: block.first_poly };
             backend.encrypt(&job, digits, block.out)

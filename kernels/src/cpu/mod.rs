@@ -20,6 +20,7 @@ mod simd;
 mod sum;
 mod tail;
 
+use crate::crew::is_in_queue;
 use crate::expand::Domain;
 use crate::{
     Backend, DecryptJob, DenseJob, Direction, EncryptJob, Fault, Noise, PadJob, Plan, Ring, SealJob, Secret, Shape,
@@ -197,13 +198,15 @@ impl Cpu {
     /// How many of `count` units, of `words` words each, one piece takes: a few pieces per thread, so that an idle one
     /// finds more work, but none so small that waking a thread takes longer than doing it.
     fn share(&self, count: usize, words: usize) -> usize {
-        let pieces = if self.threads == 1 { 1 } else { 4 * self.threads };
+        let pieces = if self.threads == 1 || is_in_queue() { 1 } else { 4 * self.threads };
         count.div_ceil(pieces).max(self.least_words.div_ceil(words.max(1)))
     }
 
     fn map<T: Send, R: Send>(&self, pieces: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
         match &self.pool {
-            Some(pool) if pieces.len() > 1 => pool.install(|| pieces.into_par_iter().map(work).collect()),
+            Some(pool) if pieces.len() > 1 && !is_in_queue() => {
+                pool.install(|| pieces.into_par_iter().map(work).collect())
+            }
             _ => pieces.into_iter().map(work).collect(),
         }
     }
