@@ -129,6 +129,33 @@ fn every_backend_and_pads_made_ahead_give_the_same_upload() {
     }
 }
 
+/// So long that threads share it: blocks of both layouts, the last one short, and the look at what is out of range.
+#[test]
+fn threads_that_share_an_update_give_the_same_bytes() {
+    let mut fleet = Fleet::new();
+    for bits in [8, 24] {
+        let round = Round::new(&RoundTerms { bits, ..fleet.terms(600_001, 1000) }).unwrap();
+        let mut values = fleet.values(600_001);
+        (values[3], values[599_999]) = (f32::NAN, 1e30);
+        let seal = |threads, ahead| {
+            let (rng, backend) = (&mut ChaCha20Rng::from_seed([3; 32]), Cpu::best(threads));
+            let key = MessageKey::new(round.agreement(), robot(0), &fleet.holder.public(), rng).unwrap();
+            let update = Update::new(update_id(0, 0), &values[..]).stochastic(rng).clipping();
+            let mut log = ForgetfulLog::default();
+            if ahead {
+                let pads = round.prepare(key, &backend).unwrap();
+                return round.seal(pads, update, &mut log, &backend).unwrap();
+            }
+            round.encrypt(key, update, &mut log, &backend).unwrap()
+        };
+        let (upload, told) = seal(1, false);
+        assert!(told.clipped > 0 && told.not_a_number == 1, "{told}");
+        for (threads, ahead) in [(1, true), (2, false), (2, true), (5, false), (5, true)] {
+            assert!(seal(threads, ahead) == (upload.clone(), told), "{bits} bits, {threads} threads");
+        }
+    }
+}
+
 #[test]
 fn half_floats_count_as_the_floats_they_are() {
     let mut fleet = Fleet::new();
