@@ -3,12 +3,17 @@
 use crate::backends;
 use crate::calibration::{self, Calibration, Fingerprint, Remembered};
 use crate::device::{self, Adapter};
+use crate::found::Found;
 use crate::machine::{Machine, program};
+use crate::sensors::Sensors;
+use crate::sysfs::some_text;
+use crate::{disciplines, power, quiet};
 use cuda::{Cuda, Facts};
 use kernels::Backend;
 use kernels::cpu::Cpu;
 use serde::Serialize;
 use std::fmt;
+use std::path::Path;
 
 /// The answer, as text through [`fmt::Display`] and as JSON through [`Serialize`].
 #[derive(Debug, Serialize)]
@@ -27,49 +32,77 @@ pub struct Findings {
     pub calibration: Option<Calibration>,
     /// Whether it is known, and if not, why.
     pub calibration_note: String,
+    /// Graphics cards and the drivers that engines need.
+    pub gpus: Vec<Found>,
+    /// How the machine may spend power.
+    pub power: Vec<Found>,
+    /// Temperature, clock and power, now.
+    pub sensors: Vec<Found>,
+    /// By how much identical code differs here.
+    pub noise: Vec<Found>,
+    /// What can shape a link.
+    pub links: Vec<Found>,
     /// Programs that some measurements need.
     pub tools: Vec<Found>,
 }
 
-/// Something that is there, or the reason why not.
-#[derive(Debug, Serialize)]
-pub struct Found {
-    /// Its name.
-    pub name: &'static str,
-    /// Whether it can be used.
-    pub present: bool,
-    /// What it is for, or why it is absent and what would help.
-    pub note: String,
-}
-
-/// Looks around. Loads GPU drivers, so it takes a moment; `adapter` is a part of the wanted one's name.
+/// Looks around. Loads GPU drivers and compares code with itself, so it takes a moment; `adapter` is a part of the wanted one's name.
 #[must_use]
 pub fn examine(adapter: Option<&str>) -> Findings {
     let choice = device::choice(adapter);
     let opened = device::open(choice, shaders::Options::default());
     let backends = backends::all();
     let backends = backends.iter().map(|listed| match (listed.name, &opened) {
-        ("wgpu", Ok((_, device))) => present("wgpu", &device.to_string()),
-        ("wgpu", Err(why)) => absent("wgpu", &why.to_string()),
-        ("cuda", _) => match Cuda::new() {
-            Ok(cuda) => present("cuda", &gpu(cuda.facts())),
-            Err(why) => absent("cuda", &why.to_string()),
-        },
-        _ => match listed.open(1) {
-            Ok(_) => present(listed.name, listed.note),
-            Err(why) => absent(listed.name, &why),
-        },
+        ("wgpu", Ok((_, device))) => Found::present("wgpu", device.to_string()),
+        ("wgpu", Err(why)) => Found::absent("wgpu", why.to_string()),
+        ("cuda", _) => Found::of("cuda", Cuda::new().map(|cuda| gpu(cuda.facts())).map_err(|why| why.to_string())),
+        _ => Found::of(listed.name, listed.open(1).map(|_| listed.note.to_owned())),
     });
     let (calibration, calibration_note) = match &opened {
         Ok((_, device)) => recall(device),
         Err(_) => (None, "without a device there is nothing to choose".to_owned()),
     };
-    let tool = |name, use_for: &str, install: &str| match program(name) {
-        Some(_) => present(name, use_for),
-        None => absent(name, install),
+    let adapters = device::adapters(choice);
+    let root = Path::new("/");
+    let mut gpus = power::gpus(root);
+    gpus.extend(drivers(root, &adapters));
+    Findings {
+        version: env!("CARGO_PKG_VERSION"),
+        machine: Machine::look(),
+        chosen: Cpu::best(1).name(),
+        backends: backends.collect(),
+        adapters,
+        calibration,
+        calibration_note,
+        gpus,
+        power: power::look(root),
+        sensors: Sensors::look().rows(),
+        noise: quiet::look().unwrap_or_else(|failure| vec![Found::absent("noise", failure.to_string())]),
+        links: disciplines::look(),
+        tools: tools(),
+    }
+}
+
+/// The drivers that GPU engines are reached through.
+fn drivers(root: &Path, adapters: &[Adapter]) -> Vec<Found> {
+    let vulkan: Vec<&str> =
+        adapters.iter().filter(|adapter| adapter.api == "vulkan").map(|adapter| adapter.name.as_str()).collect();
+    let vulkan = match vulkan.as_slice() {
+        [] => Err("no driver shows an adapter: install the card's, or mesa-vulkan-drivers for software".to_owned()),
+        names => Ok(names.join(", ")),
+    };
+    let module = some_text(&root.join("proc/driver/nvidia/version"));
+    let module = module.and_then(|text| text.lines().next().map(str::to_owned));
+    let module = module.ok_or_else(|| "not loaded: no /proc/driver/nvidia; Jetson's is part of its kernel".to_owned());
+    vec![Found::of("Vulkan", vulkan), Found::of("NVIDIA module", module)]
+}
+
+fn tools() -> Vec<Found> {
+    let tool = |name: &str, use_for: &str, install: &str| {
+        Found::of(name, program(name).map(|_| use_for.to_owned()).ok_or_else(|| install.to_owned()))
     };
     let counts = "counts instructions in `cargo bench --bench instructions`";
-    let tools = vec![
+    vec![
         tool(
             "cargo",
             "builds the peers for `tensorguard compare-peers`",
@@ -81,25 +114,7 @@ pub fn examine(adapter: Option<&str>) -> Findings {
             counts,
             "no instruction counts: `cargo install --locked gungraun-runner --version 0.20.0`",
         ),
-    ];
-    Findings {
-        version: env!("CARGO_PKG_VERSION"),
-        machine: Machine::look(),
-        chosen: Cpu::best(1).name(),
-        backends: backends.collect(),
-        adapters: device::adapters(choice),
-        calibration,
-        calibration_note,
-        tools,
-    }
-}
-
-fn present(name: &'static str, note: &str) -> Found {
-    Found { name, present: true, note: note.to_owned() }
-}
-
-fn absent(name: &'static str, note: &str) -> Found {
-    Found { name, present: false, note: note.to_owned() }
+    ]
 }
 
 fn recall(device: &device::Device) -> (Option<Calibration>, String) {
@@ -137,7 +152,6 @@ impl fmt::Display for Findings {
         writeln!(f, "cores      {}", machine.cores)?;
         let (memory, cache) = (bytes(machine.memory_bytes, 1 << 30, "GiB"), bytes(machine.cache_bytes, 1 << 20, "MiB"));
         writeln!(f, "memory     {memory}, largest cache {cache}")?;
-        writeln!(f, "governor   {}", machine.governor.clone().unwrap_or_else(unknown))?;
         writeln!(f, "engine     {}", self.chosen)?;
         let load = machine.load.map_or_else(unknown, |load| format!("{load:.2}"));
         let busy = machine.load.is_some_and(|load| load > 0.5 * machine.cores as f64);
@@ -153,16 +167,16 @@ impl fmt::Display for Findings {
         }
         writeln!(f, "\ncalibration\n  {}", self.calibration_note)?;
         self.calibration.as_ref().map_or(Ok(()), |calibration| write!(f, "{calibration}"))?;
+        list(f, "GPUs and their drivers", &self.gpus)?;
+        list(f, "power", &self.power)?;
+        list(f, "sensors", &self.sensors)?;
+        list(f, "noise", &self.noise)?;
+        list(f, "shaped links", &self.links)?;
         list(f, "tools", &self.tools)
     }
 }
 
 fn list(f: &mut fmt::Formatter<'_>, title: &str, entries: &[Found]) -> fmt::Result {
     writeln!(f, "\n{title}")?;
-    for Found { name, present, note } in entries {
-        let state = if *present { "present" } else { "absent " };
-        let line = format!("  {state}  {name:16} {note}");
-        writeln!(f, "{}", line.trim_end())?;
-    }
-    Ok(())
+    entries.iter().try_for_each(|entry| writeln!(f, "  {entry}"))
 }

@@ -28,3 +28,16 @@ fn calibrate_stops_with_the_reason() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("install a driver") && !text.contains("panicked"), "{text}");
 }
+
+#[test]
+fn doctor_says_of_everything_that_a_measurement_may_need_whether_it_is_there() {
+    let output = without_drivers(&["doctor", "--json"]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let rows = [("gpus", 3), ("power", 6), ("sensors", 1), ("noise", 2), ("links", 2), ("tools", 3)];
+    for (section, least) in rows {
+        let rows = found[section].as_array().expect(section);
+        assert!(rows.len() >= least, "{section}: {rows:?}");
+        assert!(rows.iter().all(|row| row["note"].as_str().is_some_and(|note| !note.is_empty())), "{rows:?}");
+    }
+    assert!(found["noise"][0]["note"].as_str().is_some_and(|note| note.contains("identical code differs by")));
+}
