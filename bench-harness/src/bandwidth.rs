@@ -32,16 +32,19 @@ impl Reader {
         8 * self.words.len() as u64
     }
 
-    /// Reads it all once: 32 running sums, enough for the loads to overlap.
+    /// Reads it all once.
     pub fn read(&self) {
-        let mut sums = [0u64; 32];
-        let (chunks, _) = self.words.as_chunks::<32>();
-        for chunk in chunks {
-            for (sum, word) in sums.iter_mut().zip(chunk) {
-                *sum = sum.wrapping_add(*word);
+        read(&self.words);
+    }
+
+    /// Reads it all once on so many threads, each a part.
+    pub fn read_on(&self, threads: usize) {
+        let part = self.words.len().div_ceil(threads.max(1)).max(1);
+        std::thread::scope(|scope| {
+            for words in self.words.chunks(part) {
+                scope.spawn(|| read(words));
             }
-        }
-        black_box(sums);
+        });
     }
 
     /// Bytes per nanosecond, one thread: the median of some passes.
@@ -65,5 +68,61 @@ impl Reader {
 impl Default for Reader {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// 32 running sums, enough for the loads to overlap.
+fn read(words: &[u64]) {
+    let mut sums = [0u64; 32];
+    let (chunks, _) = words.as_chunks::<32>();
+    for chunk in chunks {
+        for (sum, word) in sums.iter_mut().zip(chunk) {
+            *sum = sum.wrapping_add(*word);
+        }
+    }
+    black_box(sums);
+}
+
+/// Two buffers that no cache holds, one to be copied to the other.
+#[derive(Debug)]
+pub struct Copier {
+    from: Reader,
+    to: Vec<u64>,
+}
+
+impl Copier {
+    /// Copies what a reader reads.
+    #[must_use]
+    pub fn new(from: Reader) -> Self {
+        let to = from.words.clone();
+        Self { from, to }
+    }
+
+    /// Bytes that one [`copy`](Self::copy) reads and writes, together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        2 * self.from.bytes()
+    }
+
+    /// Copies it all once.
+    pub fn copy(&mut self) {
+        self.to.copy_from_slice(&self.from.words);
+        black_box(&mut self.to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_what_was_read() {
+        let mut copier = Copier::new(Reader::with_bytes(1 << 16));
+        copier.to.fill(0);
+        copier.copy();
+        assert_eq!(copier.to, copier.from.words);
+        assert_eq!(copier.bytes(), 1 << 17);
+        copier.from.read_on(3);
+        Reader::with_bytes(0).read_on(2);
     }
 }

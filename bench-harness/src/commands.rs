@@ -4,6 +4,7 @@
 pub(crate) mod ab;
 pub(crate) mod authority;
 pub(crate) mod baseline;
+pub(crate) mod bundle;
 pub(crate) mod calibrate;
 pub(crate) mod compare;
 pub(crate) mod compare_peers;
@@ -24,4 +25,5 @@ pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod sum_uploads;
 pub(crate) mod table;
+pub(crate) mod validate;
 pub(crate) mod verify;

@@ -89,6 +89,17 @@ struct Bench<'a> {
     product_rates: [f64; 2],
 }
 
+fn is_stand_in(facts: &Facts) -> bool {
+    facts.name.contains("host shim")
+}
+
+/// The name of what stands in for a GPU, if something does.
+#[must_use]
+pub fn stand_in() -> Option<String> {
+    let facts = Cuda::new().ok()?.facts().clone();
+    is_stand_in(&facts).then_some(facts.name)
+}
+
 /// Measures everything. A few minutes on a GPU.
 ///
 /// # Errors
@@ -96,7 +107,7 @@ struct Bench<'a> {
 pub fn measure(effort: Effort) -> Result<Report, Failure> {
     let cuda = Cuda::new().map_err(|absent| Failure::Usage(format!("no CUDA device: {absent}")))?;
     // Figures of a stand-in would be figures of nothing: it is only a check that everything runs.
-    let is_stand_in = cuda.facts().name.contains("host shim");
+    let is_stand_in = is_stand_in(cuda.facts());
     if effort == Effort::Full && is_stand_in {
         return Err(Failure::Usage(format!("{} is not a GPU: only --smoke runs on it", cuda.facts().name)));
     }

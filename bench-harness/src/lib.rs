@@ -47,4 +47,5 @@ pub mod stats;
 pub mod sysfs;
 pub mod table;
 pub mod task;
+pub mod validate;
 pub mod whole_file;

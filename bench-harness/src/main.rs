@@ -5,8 +5,8 @@ mod commands;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    ab, authority, baseline, calibrate, compare, compare_peers, completions, corpus, decisions, demo, doctor, gate,
-    gpu, kat, keyholder, results, robot, round_memory, run, server, sum_uploads, table, verify,
+    ab, authority, baseline, bundle, calibrate, compare, compare_peers, completions, corpus, decisions, demo, doctor, gate,
+    gpu, kat, keyholder, results, robot, round_memory, run, server, sum_uploads, table, validate, verify,
 };
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
@@ -33,6 +33,8 @@ Examples:
   tensorguard explain imitation-20x10kb-100mbit where a cell's time went
   tensorguard table                             each kernel's throughput beside its limit
   tensorguard doctor                            what this machine offers
+  tensorguard validate --soak 5m                is this board right, how fast, and does it stay so?
+  tensorguard bundle tensorguard-results/*-validate --out board.tar    the one file to send
   tensorguard calibrate                         from which sizes on the GPU is faster
   tensorguard ab --base main                    is this program slower than the one built from main?
   tensorguard compare-peers --filter ntt        ours against others, interleaved in one run
@@ -57,6 +59,8 @@ enum Command {
     Compare(compare::Compare),
     Baseline(baseline::Baseline),
     AbWorker(ab::AbWorker),
+    Validate(validate::Validate),
+    Bundle(bundle::Bundle),
     Calibrate(calibrate::Calibrate),
     Gpu(gpu::Gpu),
     ComparePeers(compare_peers::ComparePeers),
@@ -118,6 +122,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Compare(compare)) => compare.run(),
         Some(Command::Baseline(baseline)) => baseline.run(),
         Some(Command::AbWorker(worker)) => worker.run(),
+        Some(Command::Validate(validate)) => validate.run(),
+        Some(Command::Bundle(bundle)) => bundle.run(),
         Some(Command::Calibrate(calibrate)) => calibrate.run(),
         Some(Command::Gpu(gpu)) => gpu.run(),
         Some(Command::ComparePeers(compare_peers)) => compare_peers.run(),

@@ -7,6 +7,7 @@
 //! To record something new: [`journal::Journal::begin`], then for each cell a [`Line::Cell`], for each of its stages a
 //! [`Line::Stage`] and the [`Line::Sample`]s; [`journal::Journal::finish`] makes the rest.
 
+pub mod bundle;
 pub mod fold;
 pub mod formula;
 pub mod index;

@@ -57,7 +57,7 @@ pub fn write(parent: &Path, comparison: &Comparison) -> Result<PathBuf, Failure>
 }
 
 /// A cell with one stage that was measured here. Returns its name.
-fn cell(
+pub(crate) fn cell(
     journal: &mut Journal,
     cell: String,
     stage: &str,
@@ -96,7 +96,7 @@ fn pairs(journal: &mut Journal, row: &compare::Row) -> Result<(), Failure> {
     Ok(())
 }
 
-fn sample<const N: usize>(
+pub(crate) fn sample<const N: usize>(
     cell: &str,
     stage: &str,
     arm: &str,
@@ -176,16 +176,22 @@ pub fn write_gpu(parent: &Path, report: &Report) -> Result<PathBuf, Failure> {
         environment,
     };
     let mut journal = Journal::begin(parent, plan)?;
+    gpu_rows(&mut journal, "", report)?;
+    journal.finish(|_| report.to_string()).map(|(folder, _)| folder)
+}
+
+/// The rows of a report on a GPU, each a cell.
+pub(crate) fn gpu_rows(journal: &mut Journal, prefix: &str, report: &Report) -> Result<(), Failure> {
     for row in &report.rows {
         let mut properties = vec![("unit", Property::from(row.unit))];
         if let Some((floor, which)) = row.floor {
             properties.push(("floor", Property::Number(floor)));
             properties.push(("floor_of", which.into()));
         }
-        let name = cell(&mut journal, row.name.clone(), "time", &properties, ("run", 1))?;
+        let name = cell(journal, format!("{prefix}{}", row.name), "time", &properties, ("run", 1))?;
         for (turn, &time_ns) in row.samples_ns.iter().enumerate() {
             journal.write(&sample(&name, "time", "ours", turn, 1, [(row.clock, time_ns.into())]))?;
         }
     }
-    journal.finish(|_| report.to_string()).map(|(folder, _)| folder)
+    Ok(())
 }

@@ -22,7 +22,7 @@ const SAMPLES: usize = 61;
 const UPDATE: usize = 2_500_000;
 
 /// Arithmetic limits these, and that limit is not measured: only what memory alone would allow is known.
-const COMPUTE: &str = "compute-bound";
+pub const COMPUTE: &str = "compute-bound";
 
 /// The table.
 #[derive(Debug, Serialize)]
@@ -119,26 +119,51 @@ fn row(cpu: &Cpu, case: Case, clock: Clock) -> Result<Row, Failure> {
     Ok(Row { kernel, n: case.n, item, time_ns_median, gb_s, limit: "", reached: f64::NAN, samples_ns })
 }
 
+/// What a kernel is held against: a name, and which other kernels' times one of its items would take, how often each.
+/// Without such parts it is memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// The name.
+    pub name: &'static str,
+    /// Kernels, at 4096 where they have a length, and how many of their items.
+    pub parts: &'static [(Kernel, f64)],
+}
+
+/// The limit of a kernel.
+#[must_use]
+pub fn limit_of(kernel: Kernel) -> Limit {
+    // Per coefficient: two limbs, each one word of `a` and a transform; two words of error. Three digits to each.
+    const TRANSFORM: f64 = 1.0 / 4096.0;
+    match kernel {
+        Kernel::Pad => {
+            Limit { name: "stream + transforms", parts: &[(Kernel::Expand, 4.0), (Kernel::Inverse, 2.0 * TRANSFORM)] }
+        }
+        Kernel::Encrypt => Limit { name: "pad + seal", parts: &[(Kernel::Pad, 1.0 / 3.0), (Kernel::Seal, 1.0)] },
+        Kernel::Decrypt => Limit {
+            name: "stream + transforms",
+            parts: &[(Kernel::Expand, 2.0 / 3.0), (Kernel::Inverse, 2.0 * TRANSFORM / 3.0)],
+        },
+        Kernel::Dense => Limit { name: "stream", parts: &[(Kernel::Expand, 1.0)] },
+        Kernel::Sum => Limit { name: "memory", parts: &[] },
+        Kernel::Forward | Kernel::Inverse | Kernel::Expand | Kernel::Seal => Limit { name: COMPUTE, parts: &[] },
+    }
+}
+
 /// Puts each row beside what was measured of its limit: memory, or the parts it is made of.
 fn limit(rows: &mut [Row], memory_gb_s: f64) {
-    let time = |rows: &[Row], kernel: Kernel| {
-        let found = rows.iter().find(|row| row.kernel == kernel.name() && (row.n == 4096 || kernel == Kernel::Dense));
-        found.map_or(f64::NAN, |row| row.time_ns_median)
+    let times: Vec<(&str, f64)> =
+        rows.iter().filter(|row| row.n == 4096).map(|row| (row.kernel, row.time_ns_median)).collect();
+    let time = |kernel: Kernel| {
+        times.iter().find(|(name, _)| *name == kernel.name()).map_or(f64::NAN, |(_, time_ns)| *time_ns)
     };
-    let [word, inverse, pad, seal] =
-        [Kernel::Expand, Kernel::Inverse, Kernel::Pad, Kernel::Seal].map(|kernel| time(rows, kernel));
-    // Per coefficient: two limbs, each one word of `a` and a transform; two words of error. Three digits to each.
-    let transforms = 2.0 * inverse / 4096.0;
     for row in rows {
-        let (limit, floor) = match row.kernel {
-            "pad" => ("stream + transforms", 4.0 * word + transforms),
-            "encrypt" => ("pad + seal", pad / 3.0 + seal),
-            "decrypt" => ("stream + transforms", (2.0 * word + transforms) / 3.0),
-            "dense" => ("stream", word),
-            "sum" => ("memory", row.time_ns_median * row.gb_s / memory_gb_s),
-            _ => (COMPUTE, row.time_ns_median * row.gb_s / memory_gb_s),
+        let Some(case) = cases().into_iter().find(|case| case.kernel.name() == row.kernel) else { continue };
+        let Limit { name, parts } = limit_of(case.kernel);
+        let floor = match parts {
+            [] => row.time_ns_median * row.gb_s / memory_gb_s,
+            parts => parts.iter().map(|&(kernel, times)| times * time(kernel)).sum(),
         };
-        (row.limit, row.reached) = (limit, floor / row.time_ns_median);
+        (row.limit, row.reached) = (name, floor / row.time_ns_median);
     }
 }
 
@@ -179,7 +204,9 @@ impl fmt::Display for Table {
     }
 }
 
-fn nanoseconds(ns: f64) -> String {
+/// A time in a fitting unit.
+#[must_use]
+pub fn nanoseconds(ns: f64) -> String {
     match ns {
         ns if ns < 10.0 => format!("{ns:.3} ns"),
         ns if ns < 1000.0 => format!("{ns:.0} ns"),

@@ -2,6 +2,7 @@
 
 use crate::aligned::Aligned;
 use crate::failure::Failure;
+use crate::record::sha256;
 use crate::stats::Random;
 use kernels::cpu::Cpu;
 use kernels::expand::{self, Domain};
@@ -223,6 +224,13 @@ impl Task {
             Data::Sum { shape, rows, .. } => rows.len() * shape.packed_len() / 4,
             Data::Dense { dimension, rows, .. } => rows.len() * dimension,
         }
+    }
+
+    /// SHA-256 of what the last step gave.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let (words, bytes) = self.output();
+        sha256(&words.iter().flat_map(|word| word.to_le_bytes()).chain(bytes.iter().copied()).collect::<Vec<u8>>())
     }
 
     /// The same by definition.

@@ -3,7 +3,11 @@
 
 use clap::Args;
 use kernels::cpu::{Cpu, Isa};
+use std::time::Duration;
 use tensorguard::failure::Failure;
+
+/// Where results go without `--out`.
+pub(crate) const OUT: &str = "tensorguard-results";
 
 #[derive(Debug, Args)]
 pub(crate) struct Gpu {
@@ -33,6 +37,19 @@ impl Engine {
     }
 }
 
+/// A time as people write it: 90s, 20m, 2h.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text.split_at(text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let seconds = match unit {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(format!("'{unit}' is no unit of time; write 90s, 20m or 2h")),
+    };
+    let count: u64 = digits.parse().map_err(|_| format!("'{text}' is no time; write 90s, 20m or 2h"))?;
+    count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| format!("'{text}' is too long"))
+}
+
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))
 }
@@ -58,5 +75,13 @@ mod tests {
         let failure = engine.cpu(1).expect_err("there is no such engine");
         assert_eq!(failure.code(), 2);
         assert!(failure.to_string().contains("cpu-portable"), "{failure}");
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("20m"), Ok(Duration::from_secs(1200)));
+        assert_eq!(time("2h"), Ok(Duration::from_secs(7200)));
+        assert!(time("2d").is_err() && time("x").is_err() && time("99999999999999999999h").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! `tensorguard run`, `plan`, `report` and `explain`: the matrix and its headline.
 
-use super::options::{Engine, print};
+use super::options::{Engine, OUT, print, time};
 use clap::Args;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,6 @@ use tensorguard::matrix::pipeline::Profile;
 use tensorguard::matrix::run::{self, REPORT, Request};
 use tensorguard::record::Label;
 use tensorguard::whole_file::Target;
-
-/// Where results go without `--out`.
-const OUT: &str = "tensorguard-results";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -79,18 +76,6 @@ impl Which {
         budget.trained = self.train.unwrap_or(budget.trained);
         Request { preset: self.preset, filter: self.filter.clone(), time_budget: None, require: vec![], budget }
     }
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = text.split_at(text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len()));
-    let seconds = match unit {
-        "s" | "" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err(format!("'{unit}' is no unit of time; write 90s, 20m or 2h")),
-    };
-    let count: u64 = digits.parse().map_err(|_| format!("'{text}' is no time; write 90s, 20m or 2h"))?;
-    count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| format!("'{text}' is too long"))
 }
 
 fn label(text: &str) -> Result<Label, String> {
@@ -227,17 +212,4 @@ fn newest(parent: &Path) -> Result<PathBuf, Failure> {
         ))
     };
     newest.map(|(_, path)| path).ok_or_else(missing)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(time("20m"), Ok(Duration::from_secs(1200)));
-        assert_eq!(time("2h"), Ok(Duration::from_secs(7200)));
-        assert!(time("2d").is_err() && time("x").is_err() && time("99999999999999999999h").is_err());
-    }
 }

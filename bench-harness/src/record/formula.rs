@@ -20,6 +20,20 @@ pub enum Formula {
         /// Below it.
         limit: Input,
     },
+    /// What a limit would take, put together from medians, over the median of what was taken: 1 is the limit itself.
+    Floor {
+        /// What the limit is put together from.
+        parts: Vec<Part>,
+        /// What is held against it.
+        of: Input,
+    },
+    /// Joules: a median power for a median time.
+    Energy {
+        /// In watts.
+        power: Input,
+        /// In nanoseconds.
+        time: Input,
+    },
     /// Nanoseconds for bytes to cross a link: `latency + bytes * 8 / rate`.
     Transfer {
         /// How many.
@@ -29,6 +43,16 @@ pub enum Formula {
         /// The link's latency, one way.
         latency_ns: f64,
     },
+}
+
+/// So many times a figure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// How many times.
+    pub times: f64,
+    /// Which.
+    pub input: Input,
 }
 
 /// A figure of the same record: its median.
@@ -59,6 +83,11 @@ impl Formula {
         match self {
             Self::Sum { inputs } => inputs.iter().map(median).sum(),
             Self::Share { of, limit } => Ok(median(of)? / median(limit)?),
+            Self::Floor { parts, of } => {
+                let times = parts.iter().map(|part| Ok(part.times * median(&part.input)?));
+                Ok(times.sum::<Result<f64, String>>()? / median(of)?)
+            }
+            Self::Energy { power, time } => Ok(median(power)? * median(time)? / 1e9),
             Self::Transfer { bytes, bits_per_s, latency_ns } => Ok(latency_ns + median(bytes)? * 8.0e9 / bits_per_s),
         }
     }

@@ -48,13 +48,20 @@ impl fmt::Display for Verified {
 pub fn verify(folder: &Path) -> Result<Verified, Failure> {
     let (result, samples) = (folder.join(RESULT), folder.join(SAMPLES));
     let bytes = read_limited(&result)?;
-    let refused = |why: &str| Failure::Usage(format!("{}: {why}", result.display()));
-    let file: Value = serde_json::from_slice(&bytes).map_err(|error| refused(&format!("no JSON: {error}")))?;
+    verify_bytes(&result.display().to_string(), &bytes, &read_limited(&samples)?)
+}
+
+/// The same for what was read already; `shown` is what to call it.
+///
+/// # Errors
+/// [`Failure::Usage`] where it is no record.
+pub fn verify_bytes(shown: &str, result: &[u8], samples: &[u8]) -> Result<Verified, Failure> {
+    let refused = |why: &str| Failure::Usage(format!("{shown}: {why}"));
+    let file: Value = serde_json::from_slice(result).map_err(|error| refused(&format!("no JSON: {error}")))?;
     let version = file.get("version").or_else(|| file.get("header")?.get("version")).and_then(Value::as_u64);
-    let samples = read_limited(&samples)?;
     match version {
-        Some(1) => version1::verify(&file, &samples).map_err(|why| refused(&why)),
-        Some(version) if version == u64::from(VERSION) => Ok(agree(&file, &samples)),
+        Some(1) => version1::verify(&file, samples).map_err(|why| refused(&why)),
+        Some(version) if version == u64::from(VERSION) => Ok(agree(&file, samples)),
         Some(version) => {
             Err(refused(&format!("version {version}, and this program knows 1 and {VERSION}; use a newer one")))
         }

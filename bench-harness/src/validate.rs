@@ -1,0 +1,264 @@
+//! `tensorguard validate`: is this board right, how fast is it against its own limits, and does it stay so?
+//!
+//! Right before fast: an engine that answers one vector otherwise is not timed, and the run ends with exit code 8. Everything
+//! goes into a journal; what is printed is computed from the record, so that `tensorguard verify` can compute it again.
+
+pub mod page;
+mod soak;
+mod timed;
+pub mod vectors;
+
+use crate::backends::{self, Listed};
+use crate::device;
+use crate::failure::Failure;
+use crate::found::Found;
+use crate::gpu::{self, Report};
+use crate::interrupt;
+use crate::machine::Machine;
+use crate::power;
+use crate::progress::Progress;
+use crate::record::journal::{Journal, Plan};
+use crate::record::{Environment, Line, Property, Record};
+use crate::results;
+use crate::sensors::Sensors;
+use cuda::Cuda;
+use kernels::Backend;
+use kernels::cpu::{Cpu, Isa};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// What a board's figures need.
+    Full,
+    /// Small sizes, a few samples: a check that it works, not a measurement.
+    Smoke,
+}
+
+/// What to validate.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Engines by name; none for all that are present, of which the best is timed.
+    pub backends: Vec<String>,
+    /// How much.
+    pub effort: Effort,
+    /// How long to keep each timed engine busy.
+    pub soak: Option<Duration>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Validated {
+    /// Where it lies.
+    pub folder: PathBuf,
+    /// The record.
+    pub record: Record,
+    /// What the GPU can do at best, where there is one.
+    pub gpu: Option<Report>,
+    /// Why the board does not pass, if so.
+    pub failure: Option<Failure>,
+}
+
+/// An engine that is present.
+struct Engine {
+    name: &'static str,
+    backend: Box<dyn Backend>,
+}
+
+impl Engine {
+    /// For processors only.
+    fn isa(&self) -> Option<Isa> {
+        Isa::ALL.iter().copied().find(|isa| isa.name() == self.name)
+    }
+}
+
+/// Validates this machine. Writes a new folder below `parent`.
+///
+/// # Errors
+/// [`Failure::Usage`] for an engine that is not there; [`Failure::Interrupted`] after Ctrl-C. A board that does not pass is
+/// no error here: see [`Validated::failure`].
+pub fn run(request: &Request, parent: &Path) -> Result<Validated, Failure> {
+    let listed = listed(&request.backends)?;
+    let mut journal = begin(request, parent)?;
+    let mut sensors = Sensors::look();
+    describe(&mut journal, &sensors)?;
+    let engines = open(&mut journal, request, &listed)?;
+    let mut progress = Progress::new(engines.len() + 5);
+    progress.step("asking the definition");
+    let vectors = vectors::all()?;
+    let mut failure = None;
+    let mut right = Vec::new();
+    for engine in engines {
+        stop(&journal)?;
+        progress.step(&format!("asking {}", engine.name));
+        match answers(&mut journal, &engine, &vectors)? {
+            None => right.push(engine),
+            wrong => failure = worse(failure, wrong),
+        }
+    }
+    let timed = timed_ones(&mut journal, request, right)?;
+    progress.step("ceilings");
+    timed::ceilings(&mut journal, request.effort)?;
+    let mut gpu = None;
+    for engine in &timed {
+        stop(&journal)?;
+        progress.live(&format!("timing {}", engine.name));
+        timed::smallest_job(&mut journal, engine.name, engine.backend.as_ref())?;
+        if let Some(cpu) = engine.isa().and_then(|isa| Cpu::with(isa, 1)) {
+            timed::kernels(&mut journal, &cpu, request.effort)?;
+        }
+        failure =
+            worse(failure, timed::whole_jobs(&mut journal, engine.name, engine.backend.as_ref(), request.effort)?);
+        if engine.name == "cuda" {
+            let effort = if request.effort == Effort::Full { gpu::Effort::Full } else { gpu::Effort::Smoke };
+            let report = gpu::measure(effort)?;
+            results::gpu_rows(&mut journal, "cuda ", &report)?;
+            gpu = Some(report);
+        }
+    }
+    if let Some(length) = request.soak {
+        for engine in &timed {
+            let told = &mut |what: &str| progress.live(what);
+            let asked = soak::Soak { name: engine.name, length };
+            failure = worse(failure, soak::run(&mut journal, engine.backend.as_ref(), &asked, &mut sensors, told)?);
+            stop(&journal)?;
+        }
+    }
+    drop(progress);
+    let (folder, record) = journal.finish(|record| page::text(record, gpu.as_ref()))?;
+    let failure = worse(failure, page::throttled(&record));
+    Ok(Validated { folder, record, gpu, failure })
+}
+
+fn worse(first: Option<Failure>, second: Option<Failure>) -> Option<Failure> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(first.or(second)),
+        (first, second) => first.or(second),
+    }
+}
+
+fn stop(journal: &Journal) -> Result<(), Failure> {
+    if !interrupt::asked() {
+        return Ok(());
+    }
+    let folder = journal.folder().display();
+    Err(Failure::Interrupted(format!("the samples so far lie in {folder}; a board is validated in one go: begin anew")))
+}
+
+/// The engines that were asked for, or all.
+fn listed(names: &[String]) -> Result<Vec<Listed>, Failure> {
+    let all = backends::all();
+    if names.is_empty() {
+        return Ok(all);
+    }
+    names
+        .iter()
+        .map(|name| {
+            // Says which there are, and why one that is there cannot be used.
+            backends::chosen(Some(name), 1)?;
+            let found = all.iter().find(|listed| listed.name == name);
+            found.copied().ok_or_else(|| Failure::Usage(format!("no backend is called {name}")))
+        })
+        .collect()
+}
+
+fn begin(request: &Request, parent: &Path) -> Result<Journal, Failure> {
+    let cuda = Cuda::new().ok().map(|cuda| cuda.facts().name.clone());
+    let adapter = || Some(device::open(device::choice(None), shaders::Options::default()).ok()?.1.to_string());
+    let environment =
+        Environment { machine: Machine::look(), engine: Cpu::best(1).name().to_owned(), gpu: cuda.or_else(adapter) };
+    let config = BTreeMap::from([
+        ("backends".to_owned(), json!(request.backends)),
+        ("effort".to_owned(), json!(if request.effort == Effort::Full { "full" } else { "smoke" })),
+        ("soak_s".to_owned(), json!(request.soak.map(|soak| soak.as_secs_f64()))),
+    ]);
+    let what = if request.effort == Effort::Full { "validate" } else { "validate-smoke" };
+    Journal::begin(parent, Plan { command: "validate", what, config, corpus_sha256: None, environment })
+}
+
+/// The board, its power mode and sensors; what is absent is a row with its reason.
+fn describe(journal: &mut Journal, sensors: &Sensors) -> Result<(), Failure> {
+    let found = power::look(Path::new("/"));
+    let (present, absent): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|found| found.present);
+    let mut properties: BTreeMap<String, Property> =
+        present.into_iter().map(|found| (found.name, Property::Text(found.note))).collect();
+    let names: Vec<&str> = sensors.present.iter().map(|sensor| sensor.name.as_str()).collect();
+    if !names.is_empty() {
+        properties.insert("sensors".to_owned(), Property::Text(names.join(", ")));
+    }
+    journal.write(&Line::Cell { cell: "machine".to_owned(), properties })?;
+    for Found { name, note, .. } in absent.into_iter().chain(sensors.absent.iter().cloned()) {
+        not_run(journal, &name, note)?;
+    }
+    Ok(())
+}
+
+fn not_run(journal: &mut Journal, cell: &str, reason: String) -> Result<(), Failure> {
+    journal.write(&Line::NotRun { cell: cell.to_owned(), properties: BTreeMap::new(), reason })
+}
+
+fn open(journal: &mut Journal, request: &Request, listed: &[Listed]) -> Result<Vec<Engine>, Failure> {
+    let mut engines = Vec::new();
+    for listed in listed {
+        match listed.open(device::cores()) {
+            Ok(backend) => engines.push(Engine { name: listed.name, backend }),
+            Err(why) => not_run(journal, &format!("engine {}", listed.name), why)?,
+        }
+    }
+    if request.soak.is_none() {
+        let why = "not asked for: --soak 5m keeps each engine busy and compares every result";
+        not_run(journal, "soak", why.to_owned())?;
+    }
+    Ok(engines)
+}
+
+/// Asks an engine every vector; gives the failure if it is wrong.
+fn answers(journal: &mut Journal, engine: &Engine, vectors: &[vectors::Vector]) -> Result<Option<Failure>, Failure> {
+    let cell = format!("answers {}", engine.name);
+    let answers = vectors::ask(engine.backend.as_ref(), vectors);
+    let count = |of: fn(&vectors::Answers) -> usize| answers.iter().map(of).sum::<usize>();
+    let (asked, wrong) = (count(|answers| answers.count), count(|answers| answers.wrong.len()));
+    let digests: String = answers.iter().map(|answers| answers.digest.as_str()).collect();
+    let properties = BTreeMap::from([
+        ("engine".to_owned(), engine.name.into()),
+        ("asked".to_owned(), asked.into()),
+        ("wrong".to_owned(), wrong.into()),
+        ("digest".to_owned(), Property::Text(crate::record::sha256(digests.as_bytes()))),
+    ]);
+    journal.write(&Line::Cell { cell: cell.clone(), properties })?;
+    for answers in &answers {
+        journal.write(&Line::Check(answers.check(&cell)))?;
+    }
+    let first = answers.iter().find_map(|answers| answers.wrong.first());
+    let Some(first) = first else { return Ok(None) };
+    not_run(
+        journal,
+        &format!("times of {}", engine.name),
+        "its answers are wrong, so its times mean nothing".to_owned(),
+    )?;
+    let name = engine.name;
+    Ok(Some(Failure::Wrong(format!("{name} answers {wrong} of {asked} vectors otherwise, the first: {first}"))))
+}
+
+/// Which of the right ones are timed: those asked for, else the best processor engine and every GPU.
+fn timed_ones(journal: &mut Journal, request: &Request, right: Vec<Engine>) -> Result<Vec<Engine>, Failure> {
+    let best = Cpu::best(1).name();
+    let mut timed = Vec::new();
+    for engine in right {
+        let is_wanted = !request.backends.is_empty() || engine.isa().is_none() || engine.name == best;
+        let why = match engine.name {
+            "reference" => Some("the definition is slow on purpose".to_owned()),
+            _ if !is_wanted => Some(format!("{best} is the best here; time this one with --backend {}", engine.name)),
+            "cuda" if request.effort == Effort::Full => gpu::stand_in().map(|name| format!("{name} is not a GPU")),
+            _ => None,
+        };
+        match why {
+            Some(why) => not_run(journal, &format!("times of {}", engine.name), why)?,
+            None => timed.push(engine),
+        }
+    }
+    Ok(timed)
+}

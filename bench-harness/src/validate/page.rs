@@ -1,0 +1,218 @@
+//! What a record of `validate` says, for people; and whether an engine slowed down in its soak.
+
+use super::soak::{ITERATION, PARTS};
+use super::timed::{OURS, SHARE, STEP, is_compute_bound};
+use crate::failure::Failure;
+use crate::gpu::Report;
+use crate::record::{Cell, Figure, Measure, Property, Ratio, Record, Stage};
+use crate::table::nanoseconds;
+use std::fmt::Write;
+
+/// A rate that falls by more than this, the whole interval of it, is throttling.
+const DROP: f64 = 0.05;
+
+/// Cells whose name begins so, and the rest of their names.
+fn cells<'a>(record: &'a Record, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Cell)> {
+    let measured = record.cells.iter().filter(|cell| cell.not_run.is_none());
+    measured.filter_map(move |cell| Some((cell.id.strip_prefix(prefix)?, cell)))
+}
+
+fn stage<'a>(cell: &'a Cell, name: &str) -> Option<&'a Stage> {
+    cell.stages.iter().find(|stage| stage.name == name)
+}
+
+fn figure<'a>(stage: &'a Stage, arm: &str) -> Option<&'a Figure> {
+    stage.figures.iter().find(|figure| figure.arm == arm)
+}
+
+fn property(cell: &Cell, name: &str) -> String {
+    match cell.properties.get(name) {
+        Some(Property::Text(text)) => text.clone(),
+        Some(Property::Integer(number)) => number.to_string(),
+        Some(Property::Number(number)) => number.to_string(),
+        None => String::new(),
+    }
+}
+
+/// Everything, in the order in which a board is judged: what it is, whether it is right, how fast, and for how long.
+#[must_use]
+pub fn text(record: &Record, gpu: Option<&Report>) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = board(&mut out, record)
+        .and_then(|()| answers(&mut out, record))
+        .and_then(|()| ceilings(&mut out, record))
+        .and_then(|()| kernels(&mut out, record))
+        .and_then(|()| whole_jobs(&mut out, record))
+        .and_then(|()| {
+            gpu.map_or(Ok(()), |report| write!(out, "\ncuda, each kernel against the device's limits\n{report}"))
+        })
+        .and_then(|()| soaks(&mut out, record))
+        .and_then(|()| absent(&mut out, record));
+    out
+}
+
+type Written = std::fmt::Result;
+
+fn board(out: &mut String, record: &Record) -> Written {
+    let machine = &record.environment.machine;
+    let cpu = machine.cpu.as_deref().unwrap_or("unknown processor");
+    writeln!(out, "{}, {} cores, {}", cpu, machine.cores, machine.platform)?;
+    if let Some(gpu) = &record.environment.gpu {
+        writeln!(out, "{gpu}")?;
+    }
+    for (_, cell) in cells(record, "machine") {
+        for name in cell.properties.keys() {
+            writeln!(out, "  {name:12} {}", property(cell, name))?;
+        }
+    }
+    Ok(())
+}
+
+fn answers(out: &mut String, record: &Record) -> Written {
+    writeln!(out, "\nanswers to vectors: digests are the same on every engine and board that is right")?;
+    for (engine, cell) in cells(record, "answers ") {
+        let (asked, wrong) = (property(cell, "asked"), property(cell, "wrong"));
+        let digest: String = property(cell, "digest").chars().take(16).collect();
+        let state = if wrong == "0" { format!("all {asked} right") } else { format!("WRONG: {wrong} of {asked}") };
+        writeln!(out, "  {engine:14} {state:22} {digest}")?;
+    }
+    for check in record.checks.iter().filter(|check| !check.holds) {
+        writeln!(out, "  WRONG  {}: {}", check.cell, check.claim)?;
+    }
+    Ok(())
+}
+
+/// Items per nanosecond.
+fn rate(cell: &Cell) -> Option<f64> {
+    let stage = stage(cell, STEP)?;
+    Some(stage.items as f64 / figure(stage, OURS)?.median)
+}
+
+fn ceilings(out: &mut String, record: &Record) -> Written {
+    writeln!(out, "\nwhat this machine gives at best")?;
+    for (what, cell) in cells(record, "memory ") {
+        let Some(rate) = rate(cell) else { continue };
+        writeln!(out, "  memory {what:22} {rate:6.1} GB/s, {} threads", property(cell, "threads"))?;
+    }
+    for (engine, cell) in cells(record, "smallest job ") {
+        let median = stage(cell, STEP).and_then(|stage| figure(stage, OURS)).map(|figure| figure.median);
+        let Some(median) = median else { continue };
+        writeln!(out, "  smallest job there and back, {engine:10} {}", nanoseconds(median))?;
+    }
+    Ok(())
+}
+
+fn kernels(out: &mut String, record: &Record) -> Written {
+    if cells(record, "kernel ").next().is_some() {
+        writeln!(out, "\nkernels on one thread, CPU time")?;
+    }
+    for (_, cell) in cells(record, "kernel ") {
+        let Some(step) = stage(cell, STEP) else { continue };
+        let Some(figure) = figure(step, OURS) else { continue };
+        let share = stage(cell, SHARE).and_then(|stage| stage.derived).unwrap_or(f64::NAN);
+        let limit = property(cell, "limit");
+        let time = format!("{} /{}", nanoseconds(figure.median / step.items as f64), step.item);
+        let against = if is_compute_bound(&limit) {
+            format!("compute-bound; memory alone allows {:.1} x", 1.0 / share)
+        } else {
+            format!("{:.0} % of {limit}", 100.0 * share)
+        };
+        let (engine, kernel, n) = (property(cell, "engine"), property(cell, "kernel"), property(cell, "n"));
+        writeln!(out, "  {engine:12} {kernel:8} {n:>6}  {time:>22}   {against}")?;
+    }
+    Ok(())
+}
+
+fn whole_jobs(out: &mut String, record: &Record) -> Written {
+    if cells(record, "whole job ").next().is_some() {
+        writeln!(out, "\nwhole jobs on all threads, from the host's memory and back, elapsed time")?;
+    }
+    for (_, cell) in cells(record, "whole job ") {
+        let Some(figure) = stage(cell, STEP).and_then(|stage| figure(stage, OURS)) else { continue };
+        let (engine, kernel, polys) = (property(cell, "engine"), property(cell, "kernel"), property(cell, "polys"));
+        // Three digits to a coefficient, each a value of four bytes.
+        let values = polys.parse::<f64>().unwrap_or(f64::NAN) * 4096.0 * 3.0;
+        let size = format!("{:.2} MB", values * 4.0 / 1e6);
+        let rate = 4.0 * values / figure.median;
+        let rows = if kernel == "sum" { " x 8 rows" } else { "" };
+        let time = nanoseconds(figure.median);
+        writeln!(out, "  {engine:12} {kernel:8} {size:>9}{rows:9} {time:>12}  {rate:6.3} GB/s of fp32")?;
+    }
+    Ok(())
+}
+
+/// The last part over the first: CPU time on processors, because a busy machine is no slower clock; elapsed time on devices.
+fn drift<'a>(cell: &'a Cell, stage_name: &str) -> Option<&'a Ratio> {
+    let is_processor = cell.id.starts_with("soak cpu-");
+    let measure = if is_processor { Measure::CpuNs } else { Measure::WallNs };
+    let ratios = &stage(cell, stage_name)?.ratios;
+    ratios.iter().find(|ratio| ratio.arm == PARTS[2] && ratio.over == PARTS[0] && ratio.measure == measure)
+}
+
+fn is_throttled(ratio: &Ratio) -> bool {
+    ratio.low > 1.0 + DROP
+}
+
+fn soaks(out: &mut String, record: &Record) -> Written {
+    for (engine, cell) in cells(record, "soak ") {
+        writeln!(out, "\nsoak of {engine}, {} s", property(cell, "seconds"))?;
+        for check in record.checks.iter().filter(|check| check.cell == cell.id) {
+            writeln!(out, "  {}{}", if check.holds { "" } else { "WRONG: " }, check.claim)?;
+        }
+        match drift(cell, ITERATION) {
+            Some(ratio) => {
+                let state = if is_throttled(ratio) { "THROTTLED" } else { "steady" };
+                let Ratio { median, low, high, .. } = ratio;
+                writeln!(
+                    out,
+                    "  {state}: an iteration of the last third takes {median:.3} ({low:.3} .. {high:.3}) of the first"
+                )?;
+            }
+            None => writeln!(out, "  too short to tell whether the rate holds")?,
+        }
+        for stage in cell.stages.iter().filter(|stage| stage.name != ITERATION) {
+            if let Some(joules) = stage.derived {
+                writeln!(out, "  {}: {joules:.4} J per iteration", stage.name)?;
+                continue;
+            }
+            let value =
+                |arm: &str| figure(stage, arm).map_or("?".to_owned(), |figure| unit(figure.measure, figure.median));
+            let [first, middle, last] = PARTS.map(value);
+            writeln!(out, "  {}: {first}, then {middle}, then {last}", stage.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn unit(measure: Measure, value: f64) -> String {
+    match measure {
+        Measure::Celsius => format!("{value:.1} degrees Celsius"),
+        Measure::Megahertz => format!("{value:.0} MHz"),
+        Measure::Watts => format!("{value:.2} W"),
+        Measure::Joules => format!("{value:.4} J per iteration"),
+        _ => format!("{value}"),
+    }
+}
+
+fn absent(out: &mut String, record: &Record) -> Written {
+    writeln!(out, "\nnot here")?;
+    for cell in &record.cells {
+        if let Some(reason) = &cell.not_run {
+            writeln!(out, "  {:16} {reason}", cell.id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Why the board does not pass, if an engine's rate fell during its soak.
+#[must_use]
+pub fn throttled(record: &Record) -> Option<Failure> {
+    let slow = |(engine, cell)| Some((engine, drift(cell, ITERATION).filter(|ratio| is_throttled(ratio))?));
+    let slow: Vec<String> = cells(record, "soak ")
+        .filter_map(slow)
+        .map(|(engine, ratio)| format!("{engine} takes {:.3} of the time of its first third in its last", ratio.median))
+        .collect();
+    let why = "it throttles: see clocks and temperatures above; cool it, or choose a power mode that it can keep";
+    if slow.is_empty() { None } else { Some(Failure::Regression(format!("{}; {why}", slow.join(", ")))) }
+}
