@@ -86,7 +86,7 @@ pub fn run(request: &Request, parent: &Path) -> Result<Validated, Failure> {
     let mut sensors = Sensors::look();
     describe(&mut journal, &sensors)?;
     let engines = open(&mut journal, request, &listed)?;
-    let mut progress = Progress::new(engines.len() + 5);
+    let mut progress = Progress::new(2 * engines.len() + 2);
     progress.step("asking the definition");
     let vectors = vectors::all()?;
     let mut failure = None;
@@ -101,14 +101,14 @@ pub fn run(request: &Request, parent: &Path) -> Result<Validated, Failure> {
     }
     let timed = timed_ones(&mut journal, request, right)?;
     progress.step("ceilings");
-    timed::ceilings(&mut journal, request.effort)?;
+    let read_bytes = timed::ceilings(&mut journal, request.effort)?;
     let mut gpu = None;
     for engine in &timed {
         stop(&journal)?;
-        progress.live(&format!("timing {}", engine.name));
+        progress.step(&format!("timing {}", engine.name));
         timed::smallest_job(&mut journal, engine.name, engine.backend.as_ref())?;
         if let Some(cpu) = engine.isa().and_then(|isa| Cpu::with(isa, 1)) {
-            timed::kernels(&mut journal, &cpu, request.effort)?;
+            timed::kernels(&mut journal, &cpu, request.effort, read_bytes)?;
         }
         failure =
             worse(failure, timed::whole_jobs(&mut journal, engine.name, engine.backend.as_ref(), request.effort)?);
@@ -154,15 +154,14 @@ fn listed(names: &[String]) -> Result<Vec<Listed>, Failure> {
     if names.is_empty() {
         return Ok(all);
     }
-    names
-        .iter()
-        .map(|name| {
-            // Says which there are, and why one that is there cannot be used.
-            backends::chosen(Some(name), 1)?;
-            let found = all.iter().find(|listed| listed.name == name);
-            found.copied().ok_or_else(|| Failure::Usage(format!("no backend is called {name}")))
-        })
-        .collect()
+    let mut wanted: Vec<Listed> = Vec::new();
+    for name in names {
+        // Says which there are, and why one that is listed cannot be used.
+        backends::chosen(Some(name), 1)?;
+        let is_new = wanted.iter().all(|known| known.name != name);
+        wanted.extend(all.iter().find(|listed| listed.name == name).filter(|_| is_new));
+    }
+    Ok(wanted)
 }
 
 fn begin(request: &Request, parent: &Path) -> Result<Journal, Failure> {
@@ -262,3 +261,6 @@ fn timed_ones(journal: &mut Journal, request: &Request, right: Vec<Engine>) -> R
     }
     Ok(timed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,8 @@ fn an_edit_of_any_byte_is_found() {
     bundle::write(&[scratch.entry("one")], &path).expect("a bundle");
     let original = fs::read(&path).unwrap();
     // The manifest with its header and that of the first file, byte by byte; then every so many.
-    let places = (0..2500).chain((2500..original.len()).step_by(41)).chain((original.len() - 1100..original.len()).step_by(61));
+    let places =
+        (0..2500).chain((2500..original.len()).step_by(41)).chain((original.len() - 1100..original.len()).step_by(61));
     for at in places {
         let mut edited = original.clone();
         edited[at] ^= 1;

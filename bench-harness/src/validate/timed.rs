@@ -33,8 +33,8 @@ fn samples(effort: Effort) -> usize {
     if effort == Effort::Full { 31 } else { 5 }
 }
 
-/// What memory gives: read and copied by one thread, read by all.
-pub(super) fn ceilings(journal: &mut Journal, effort: Effort) -> Result<(), Failure> {
+/// What memory gives: read and copied by one thread, read by all. Returns how many bytes were read at once.
+pub(super) fn ceilings(journal: &mut Journal, effort: Effort) -> Result<u64, Failure> {
     let reader = if effort == Effort::Full { Reader::new() } else { Reader::with_bytes(16 << 20) };
     let (bytes, threads) = (reader.bytes(), device::cores());
     let name = cell(journal, READ.to_owned(), STEP, &[("threads", 1.into())], ("byte", bytes))?;
@@ -44,7 +44,8 @@ pub(super) fn ceilings(journal: &mut Journal, effort: Effort) -> Result<(), Fail
     repeat(journal, &name, Clock::Wall, effort, || reader.read_on(threads))?;
     let mut copier = Copier::new(reader);
     let name = cell(journal, "memory copy".to_owned(), STEP, &[("threads", 1.into())], ("byte", copier.bytes()))?;
-    repeat(journal, &name, Clock::Cpu, effort, || copier.copy())
+    repeat(journal, &name, Clock::Cpu, effort, || copier.copy())?;
+    Ok(bytes)
 }
 
 fn measure(clock: Clock) -> Measure {
@@ -75,8 +76,7 @@ fn kernel_cell(engine: &str, case: Case) -> String {
 }
 
 /// Each kernel on one thread, and its share of its limit: a formula over other cells of the record.
-pub(super) fn kernels(journal: &mut Journal, cpu: &Cpu, effort: Effort) -> Result<(), Failure> {
-    let read_bytes = if effort == Effort::Full { Reader::new().bytes() } else { Reader::with_bytes(16 << 20).bytes() };
+pub(super) fn kernels(journal: &mut Journal, cpu: &Cpu, effort: Effort, read_bytes: u64) -> Result<(), Failure> {
     for case in cases() {
         check(cpu, case)?;
         let mut task = Task::new(case, if effort == Effort::Full { Scale::Full } else { Scale::Small })?;
