@@ -5,8 +5,8 @@ mod commands;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    ab, authority, baseline, bundle, calibrate, compare, compare_peers, completions, corpus, decisions, demo, doctor, gate,
-    gpu, kat, keyholder, results, robot, round_memory, run, server, sum_uploads, table, validate, verify,
+    ab, authority, baseline, bundle, calibrate, compare, compare_peers, completions, corpus, decisions, demo, doctor,
+    gate, gpu, kat, keyholder, results, robot, round_memory, run, server, sum_uploads, table, validate, verify,
 };
 use std::process::ExitCode;
 use tensorguard::failure::Failure;

@@ -210,7 +210,9 @@ pub fn nanoseconds(ns: f64) -> String {
     match ns {
         ns if ns < 10.0 => format!("{ns:.3} ns"),
         ns if ns < 1000.0 => format!("{ns:.0} ns"),
-        ns => format!("{:.2} us", ns / 1000.0),
+        ns if ns < 1e6 => format!("{:.2} us", ns / 1e3),
+        ns if ns < 1e9 => format!("{:.2} ms", ns / 1e6),
+        ns => format!("{:.2} s", ns / 1e9),
     }
 }
 
@@ -223,6 +225,7 @@ mod tests {
         assert_eq!(nanoseconds(0.0614), "0.061 ns");
         assert_eq!(nanoseconds(302.4), "302 ns");
         assert_eq!(nanoseconds(14_350.0), "14.35 us");
+        assert_eq!((nanoseconds(1.5e6), nanoseconds(1.5e9)), ("1.50 ms".to_owned(), "1.50 s".to_owned()));
     }
 
     #[test]

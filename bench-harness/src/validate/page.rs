@@ -89,11 +89,16 @@ fn rate(cell: &Cell) -> Option<f64> {
     Some(stage.items as f64 / figure(stage, OURS)?.median)
 }
 
+fn threads(cell: &Cell) -> String {
+    let threads = property(cell, "threads");
+    if threads == "1" { "1 thread".to_owned() } else { format!("{threads} threads") }
+}
+
 fn ceilings(out: &mut String, record: &Record) -> Written {
     writeln!(out, "\nwhat this machine gives at best")?;
     for (what, cell) in cells(record, "memory ") {
         let Some(rate) = rate(cell) else { continue };
-        writeln!(out, "  memory {what:22} {rate:6.1} GB/s, {} threads", property(cell, "threads"))?;
+        writeln!(out, "  memory {what:22} {rate:6.1} GB/s, {}", threads(cell))?;
     }
     for (engine, cell) in cells(record, "smallest job ") {
         let median = stage(cell, STEP).and_then(|stage| figure(stage, OURS)).map(|figure| figure.median);
@@ -134,8 +139,8 @@ fn whole_jobs(out: &mut String, record: &Record) -> Written {
         // Three digits to a coefficient, each a value of four bytes.
         let values = polys.parse::<f64>().unwrap_or(f64::NAN) * 4096.0 * 3.0;
         let size = format!("{:.2} MB", values * 4.0 / 1e6);
-        let rate = 4.0 * values / figure.median;
-        let rows = if kernel == "sum" { " x 8 rows" } else { "" };
+        let (count, rows) = if kernel == "sum" { (8.0, " x 8 rows") } else { (1.0, "") };
+        let rate = 4.0 * values * count / figure.median;
         let time = nanoseconds(figure.median);
         writeln!(out, "  {engine:12} {kernel:8} {size:>9}{rows:9} {time:>12}  {rate:6.3} GB/s of fp32")?;
     }
@@ -199,7 +204,7 @@ fn absent(out: &mut String, record: &Record) -> Written {
     writeln!(out, "\nnot here")?;
     for cell in &record.cells {
         if let Some(reason) = &cell.not_run {
-            writeln!(out, "  {:16} {reason}", cell.id)?;
+            writeln!(out, "  {:22} {reason}", cell.id)?;
         }
     }
     Ok(())
