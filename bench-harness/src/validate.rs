@@ -129,7 +129,8 @@ pub fn run(request: &Request, parent: &Path) -> Result<Validated, Failure> {
     }
     drop(progress);
     let (folder, record) = journal.finish(|record| page::text(record, gpu.as_ref()))?;
-    let failure = worse(failure, page::throttled(&record));
+    let is_judged = request.effort == Effort::Full;
+    let failure = worse(failure, page::throttled(&record).filter(|_| is_judged));
     Ok(Validated { folder, record, gpu, failure })
 }
 

@@ -11,6 +11,9 @@ use std::fmt::Write;
 /// A rate that falls by more than this, the whole interval of it, is throttling.
 const DROP: f64 = 0.05;
 
+/// Fewer windows in a part say nothing.
+const LEAST_PAIRS: u64 = 8;
+
 /// Cells whose name begins so, and the rest of their names.
 fn cells<'a>(record: &'a Record, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Cell)> {
     let measured = record.cells.iter().filter(|cell| cell.not_run.is_none());
@@ -57,6 +60,9 @@ type Written = std::fmt::Result;
 fn board(out: &mut String, record: &Record) -> Written {
     let machine = &record.environment.machine;
     let cpu = machine.cpu.as_deref().unwrap_or("unknown processor");
+    if record.header.config.get("effort").is_some_and(|effort| effort == "smoke") {
+        writeln!(out, "SMOKE: small sizes and few samples, so it says that it works, not how fast it is\n")?;
+    }
     writeln!(out, "{}, {} cores, {}", cpu, machine.cores, machine.platform)?;
     if let Some(gpu) = &record.environment.gpu {
         writeln!(out, "{gpu}")?;
@@ -152,7 +158,8 @@ fn drift<'a>(cell: &'a Cell, stage_name: &str) -> Option<&'a Ratio> {
     let is_processor = cell.id.starts_with("soak cpu-");
     let measure = if is_processor { Measure::CpuNs } else { Measure::WallNs };
     let ratios = &stage(cell, stage_name)?.ratios;
-    ratios.iter().find(|ratio| ratio.arm == PARTS[2] && ratio.over == PARTS[0] && ratio.measure == measure)
+    let of_parts = |ratio: &&Ratio| ratio.arm == PARTS[2] && ratio.over == PARTS[0] && ratio.measure == measure;
+    ratios.iter().find(of_parts).filter(|ratio| ratio.pairs >= LEAST_PAIRS)
 }
 
 fn is_throttled(ratio: &Ratio) -> bool {
@@ -174,7 +181,7 @@ fn soaks(out: &mut String, record: &Record) -> Written {
                     "  {state}: an iteration of the last third takes {median:.3} ({low:.3} .. {high:.3}) of the first"
                 )?;
             }
-            None => writeln!(out, "  too short to tell whether the rate holds")?,
+            None => writeln!(out, "  too few windows to tell whether the rate holds: give a longer --soak")?,
         }
         for stage in cell.stages.iter().filter(|stage| stage.name != ITERATION) {
             if let Some(joules) = stage.derived {
@@ -216,7 +223,9 @@ pub fn throttled(record: &Record) -> Option<Failure> {
     let slow = |(engine, cell)| Some((engine, drift(cell, ITERATION).filter(|ratio| is_throttled(ratio))?));
     let slow: Vec<String> = cells(record, "soak ")
         .filter_map(slow)
-        .map(|(engine, ratio)| format!("{engine} takes {:.3} of the time of its first third in its last", ratio.median))
+        .map(|(engine, ratio)| {
+            format!("{engine} takes {:.3} times as long in the last third as in the first", ratio.median)
+        })
         .collect();
     let why = "it throttles: see clocks and temperatures above; cool it, or choose a power mode that it can keep";
     if slow.is_empty() { None } else { Some(Failure::Regression(format!("{}; {why}", slow.join(", ")))) }

@@ -138,8 +138,9 @@ fn only_a_rate_that_certainly_fell_is_throttling() {
     assert_eq!(verdict("same", &steady), None);
     assert_eq!(verdict("little", &slower(3)), None);
     assert_eq!(verdict("much", &slower(12)), Some(3));
+    assert_eq!(verdict("few", &slower(12)[..3]), None, "three windows say nothing");
     // Half of the windows of a busy machine, in no order.
     let noisy: Vec<u64> = (0..30).map(|turn| 1000 + 200 * (turn * 7 % 10 / 5)).collect();
     assert_eq!(verdict("noisy", &noisy), None);
-    assert!(page::text(&record("short", &steady, &[]), None).contains("too short to tell"));
+    assert!(page::text(&record("short", &steady, &[]), None).contains("too few windows to tell"));
 }
