@@ -1,4 +1,4 @@
-//! Every job on the GPU under criterion, in elapsed time, transfers and synchronisation included. After each, the time in
+//! Every kernel of `tensorguard micro` on the GPU under criterion, in elapsed time, transfers and synchronisation included. After each, the time in
 //! kernels by the device's own clock, held against the device's own copy rate.
 //!
 //! ```text
@@ -13,11 +13,13 @@ use shaders::{Kind, Options, Timing, Wgpu};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tensorguard::device;
-use tensorguard::task::{Kernel, Scale, Task, cases, check_on};
+use tensorguard::micro::case::{Case, Work};
+use tensorguard::task::{Kernel, Scale, Task, check_on};
 
-/// Polynomials of a job: a large one, as a robot's update is; fewer where a processor plays the device.
-const POLYS: usize = 204;
-const POLYS_SOFTWARE: usize = 4;
+/// What an update of 10 MB brings, from 20 robots; a hundredth where a processor plays the device.
+const CASES: &str = "backend==wgpu && size==10mb";
+const CASES_SOFTWARE: &str = "backend==wgpu && size==100kb";
+const ROBOTS: u32 = 20;
 /// Runs over which the kernels' time is averaged.
 const RUNS: u32 = 5;
 /// Copied from and to: beyond every cache.
@@ -40,15 +42,19 @@ fn every_job(criterion: &mut Criterion) {
         Err(reason) => return println!("wgpu: ignored ({reason})"),
     };
     let rate = copy_rate(&engine).expect("the device copies");
-    let polys = if engine.adapter().kind == Kind::Software { POLYS_SOFTWARE } else { POLYS };
+    let filter = if engine.adapter().kind == Kind::Software { CASES_SOFTWARE } else { CASES };
+    let jobs = Case::select(filter, 1).expect("there are cases").into_iter().map(|case| case.job);
     println!("{device}: copies at {rate:.1} GB/s, read and written");
-    for case in cases().into_iter().filter(|case| case.kernel != Kernel::Expand) {
+    for job in jobs.filter(|job| job.robots() == ROBOTS) {
+        let Work::Kernel(case) = job.work else { continue };
+        // A product for each value and dimension: a small update says as much.
+        let values = if case.kernel == Kernel::Dense { 2500 } else { job.length() };
         let mut group = criterion.benchmark_group(format!("wgpu-{}", case.kernel.name()));
         let mut task = None;
         group.bench_with_input(BenchmarkId::from_parameter(case.n), &case, |bencher, &case| {
             let task = task.get_or_insert_with(|| {
                 check_on(&engine, case).expect("the engine equals the reference");
-                Task::new(case, Scale::Polys(polys)).expect("every case has a task")
+                Task::new(case, Scale::Update { values, rows: ROBOTS as usize }).expect("every case has a task")
             });
             bencher.iter(|| task.step_on(&engine));
         });

@@ -1,8 +1,8 @@
-//! Instructions that one step of each kernel executes, counted by valgrind: the same on a busy machine as on an idle one.
+//! Instructions that one run of kernels and stages executes, counted by valgrind: the same on a busy machine as on an idle one.
 //!
 //! ```text
 //! cargo bench -p tensorguard --bench instructions                all
-//! cargo bench -p tensorguard --bench instructions -- --test      each kernel once, without valgrind
+//! cargo bench -p tensorguard --bench instructions -- --test      each case once, without valgrind
 //! ```
 //!
 //! Valgrind knows no AVX-512, so what is counted on x86-64 is the AVX2 engine.
@@ -10,19 +10,27 @@
 use gungraun_or_reason::reason_to_skip;
 use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
-use tensorguard::task::{Case, Kernel, Scale, Task, check};
+use tensorguard::micro::case::Job;
+use tensorguard::micro::work::{Data, Engine};
 
-const CASES: [Case; 10] = [
-    Case { kernel: Kernel::Forward, n: 1024 },
-    Case { kernel: Kernel::Forward, n: 4096 },
-    Case { kernel: Kernel::Inverse, n: 4096 },
-    Case { kernel: Kernel::Expand, n: 4096 },
-    Case { kernel: Kernel::Pad, n: 4096 },
-    Case { kernel: Kernel::Seal, n: 4096 },
-    Case { kernel: Kernel::Encrypt, n: 4096 },
-    Case { kernel: Kernel::Sum, n: 4096 },
-    Case { kernel: Kernel::Decrypt, n: 4096 },
-    Case { kernel: Kernel::Dense, n: 2048 },
+/// Names of cases of `tensorguard micro`.
+const CASES: [&str; 16] = [
+    "kernel-forward-1024/10kb",
+    "kernel-forward-4096/10kb",
+    "kernel-inverse-4096/10kb",
+    "kernel-expand/10kb",
+    "kernel-pad/10kb",
+    "kernel-seal/10kb",
+    "kernel-encrypt/10kb",
+    "kernel-sum/10kb/20",
+    "kernel-decrypt/10kb",
+    "kernel-dense/10kb",
+    "stage-quantize/10kb",
+    "stage-encrypt/10kb/20",
+    "stage-seal/10kb/20",
+    "stage-add/10kb/20",
+    "stage-merge/10kb/20",
+    "stage-parse/10kb/20",
 ];
 
 /// The engine that valgrind can run.
@@ -36,15 +44,17 @@ fn main() {
     if args.first().is_some_and(|arg| arg == "--gungraun-run") {
         counted::run();
     } else if args.iter().any(|arg| arg == "--test") {
-        let cpu = engine();
-        for case in CASES {
-            check(&cpu, case).expect("the engine equals the reference");
-            println!("Testing instructions/{}/{} on {}: ok", case.kernel.name(), case.n, cpu.name());
+        let (engine, mut data) = (Engine::Cpu(engine()), Data::default());
+        for name in CASES {
+            let job = Job::named(name).expect("a case of the list");
+            data.prepare(job).expect("every case has data");
+            data.check(job, &engine).expect("the output is right");
+            println!("Testing instructions/{name} on {}: ok", engine.backend().name());
         }
     } else if let Some(reason) = reason_to_skip() {
         println!("instructions: ignored: {reason}");
     } else {
-        println!("instructions of {}, one step each", engine().name());
+        println!("instructions of {}, one run each", engine().name());
         counted::run();
     }
 }
@@ -67,32 +77,45 @@ mod gungraun_or_reason {
 mod counted {
     #![allow(missing_docs, reason = "gungraun's macros make undocumented items")]
 
-    use super::{CASES, Cpu, Scale, Task, engine};
+    use super::{CASES, Data, Engine, Job, engine};
     use gungraun::{library_benchmark, library_benchmark_group, main};
 
-    fn work(index: usize) -> (Cpu, Task) {
-        (engine(), Task::new(CASES[index], Scale::Small).expect("every case has a task"))
+    type Work = (Engine, Data, Job);
+
+    fn work(index: usize) -> Work {
+        let (engine, mut data) = (Engine::Cpu(engine()), Data::default());
+        let job = Job::named(CASES[index]).expect("a case of the list");
+        data.prepare(job).expect("every case has data");
+        // The first run takes memory that later ones find.
+        data.run(job, &engine, 1).expect("a CPU does every job");
+        (engine, data, job)
     }
 
     #[library_benchmark]
-    #[bench::forward_1024(work(0))]
-    #[bench::forward_4096(work(1))]
-    #[bench::inverse_4096(work(2))]
-    #[bench::expand_4096(work(3))]
-    #[bench::pad_4096(work(4))]
-    #[bench::seal_4096(work(5))]
-    #[bench::encrypt_4096(work(6))]
-    #[bench::sum_4096(work(7))]
-    #[bench::decrypt_4096(work(8))]
-    #[bench::dense_2048(work(9))]
-    fn step((cpu, mut task): (Cpu, Task)) -> (Cpu, Task) {
-        task.step(&cpu).expect("a CPU does every job");
+    #[bench::kernel_forward_1024(work(0))]
+    #[bench::kernel_forward_4096(work(1))]
+    #[bench::kernel_inverse_4096(work(2))]
+    #[bench::kernel_expand(work(3))]
+    #[bench::kernel_pad(work(4))]
+    #[bench::kernel_seal(work(5))]
+    #[bench::kernel_encrypt(work(6))]
+    #[bench::kernel_sum(work(7))]
+    #[bench::kernel_decrypt(work(8))]
+    #[bench::kernel_dense(work(9))]
+    #[bench::stage_quantize(work(10))]
+    #[bench::stage_encrypt(work(11))]
+    #[bench::stage_seal(work(12))]
+    #[bench::stage_add(work(13))]
+    #[bench::stage_merge(work(14))]
+    #[bench::stage_parse(work(15))]
+    fn run_once((engine, mut data, job): Work) -> Work {
+        data.run(job, &engine, 1).expect("a CPU does every job");
         // Returned, so that giving memory back is not counted.
-        (cpu, task)
+        (engine, data, job)
     }
 
-    library_benchmark_group!(name = kernels, benchmarks = step);
-    main!(library_benchmark_groups = kernels);
+    library_benchmark_group!(name = micro, benchmarks = run_once);
+    main!(library_benchmark_groups = micro);
 
     pub(super) fn run() {
         main();

@@ -49,7 +49,7 @@ pub struct Trial {
     pub base: Base,
     /// The candidate's program.
     pub candidate: PathBuf,
-    /// Only metrics with this in their name.
+    /// Only metrics with this in their name; or cases of `micro`, by a comparison.
     pub filter: String,
     /// What is allowed.
     pub terms: Terms,
@@ -78,7 +78,7 @@ impl Trial {
     pub fn run(&self) -> Result<(PathBuf, Record), Failure> {
         self.terms.check()?;
         clean_enough(&self.out)?;
-        let metrics = self.selected()?;
+        let metrics = Metric::select(&self.filter)?;
         interrupt::listen()?;
         // Before this process keeps to one core, which would be all it sees.
         let machine = Machine::look();
@@ -90,11 +90,11 @@ impl Trial {
         for metric in metrics {
             progress.step(&metric.name());
             let measured = self.measure(&mut notes, metric, &mut pair, &mut again, &mut progress);
-            measured.map_err(|failure| self.resumable(failure, notes.journal.folder()))?;
+            measured.map_err(|failure| resumable(failure, notes.journal.folder()))?;
         }
         drop(progress);
         let repeated = self.repeat(&mut notes);
-        repeated.map_err(|failure| self.resumable(failure, notes.journal.folder()))?;
+        repeated.map_err(|failure| resumable(failure, notes.journal.folder()))?;
         notes.journal.finish(|record| record.decision.as_ref().map_or(String::new(), ToString::to_string))
     }
 
@@ -108,17 +108,6 @@ impl Trial {
         let environment = Environment { machine, engine: self.engine.clone(), gpu: None };
         let plan = Plan { command: "ab", what: &what, config, corpus_sha256: None, environment };
         Ok(Notes { journal: Journal::begin(&self.out, plan)?, known: Vec::new() })
-    }
-
-    fn selected(&self) -> Result<Vec<Metric>, Failure> {
-        let metrics: Vec<Metric> =
-            Metric::all().into_iter().filter(|metric| metric.name().contains(&self.filter)).collect();
-        if metrics.is_empty() {
-            let names: Vec<String> = Metric::all().into_iter().map(Metric::name).collect();
-            let why = format!("no metric has '{}' in its name; there are {}", self.filter, names.join(", "));
-            return Err(Failure::Nothing(why));
-        }
-        Ok(metrics)
     }
 
     fn start(&self) -> Result<Pair, Failure> {
@@ -236,25 +225,11 @@ impl Trial {
         }
         Ok(())
     }
+}
 
-    /// Says how to go on after an interruption.
-    fn resumable(&self, failure: Failure, folder: &Path) -> Failure {
-        if !matches!(failure, Failure::Interrupted(_)) {
-            return failure;
-        }
-        let args: Vec<String> = std::env::args().skip(1).collect();
-        let mut kept: Vec<&str> = Vec::new();
-        let mut words = args.iter();
-        while let Some(word) = words.next() {
-            if word == "--resume" {
-                words.next();
-            } else {
-                kept.push(word);
-            }
-        }
-        let (folder, kept) = (folder.display(), kept.join(" "));
-        Failure::Interrupted(format!("samples are in {folder}; to go on: tensorguard {kept} --resume {folder}"))
-    }
+/// Says how to go on after an interruption.
+fn resumable(failure: Failure, folder: &Path) -> Failure {
+    if matches!(failure, Failure::Interrupted(_)) { interrupt::resumable(folder) } else { failure }
 }
 
 /// A journal, and what it says already.

@@ -37,6 +37,12 @@ pub fn all() -> Vec<Listed> {
 }
 
 impl Listed {
+    /// The instruction set, where it is a CPU engine.
+    #[must_use]
+    pub fn isa(&self) -> Option<Isa> {
+        if let Engine::Cpu(isa) = self.engine { Some(isa) } else { None }
+    }
+
     /// Makes it, or says why this machine has no such backend. A GPU engine takes the best adapter.
     ///
     /// # Errors

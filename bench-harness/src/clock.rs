@@ -11,6 +11,36 @@ pub fn cpu_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
+/// What some work took, by both clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// CPU time of the process, all threads together.
+    pub cpu_ns: u64,
+    /// Elapsed time.
+    pub wall_ns: u64,
+}
+
+impl Spent {
+    /// Takes the time of `work`, and adds it.
+    pub fn on<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let (begin, cpu) = (Instant::now(), cpu_ns());
+        let done = work();
+        self.cpu_ns += cpu_ns() - cpu;
+        // Half a millennium fits.
+        self.wall_ns += begin.elapsed().as_nanos() as u64;
+        done
+    }
+
+    /// By one of them.
+    #[must_use]
+    pub fn by(self, clock: Clock) -> u64 {
+        match clock {
+            Clock::Cpu => self.cpu_ns,
+            Clock::Wall => self.wall_ns,
+        }
+    }
+}
+
 /// Which clock a sample is taken with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
@@ -26,15 +56,9 @@ impl Clock {
     /// # Errors
     /// The first that `run` gives.
     pub fn sample<E>(self, repetitions: u64, mut run: impl FnMut() -> Result<(), E>) -> Result<u64, E> {
-        let (begin, cpu) = (Instant::now(), cpu_ns());
-        for _ in 0..repetitions {
-            run()?;
-        }
-        Ok(match self {
-            Self::Cpu => cpu_ns() - cpu,
-            // Half a millennium fits.
-            Self::Wall => begin.elapsed().as_nanos() as u64,
-        })
+        let mut spent = Spent::default();
+        spent.on(|| (0..repetitions).try_for_each(|_| run()))?;
+        Ok(spent.by(self))
     }
 
     /// How many runs take about `target_ns`: at least one.

@@ -1,6 +1,7 @@
 //! Ctrl-C asks a measurement to stop after the sample it is at, so that what there is can be kept.
 
 use crate::failure::Failure;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
@@ -22,4 +23,25 @@ pub fn listen() -> Result<(), Failure> {
 #[must_use]
 pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
+}
+
+/// What to end with where samples are kept in a folder: how to go on.
+#[must_use]
+pub fn resumable(folder: &Path) -> Failure {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut kept: Vec<String> = Vec::new();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        match word {
+            word if word == "--resume" => drop(words.next()),
+            word if word.starts_with("--resume=") => {}
+            // As a shell reads it.
+            word if word.contains([' ', '&', '<', '>', '|', '*', '\'', '"', '$']) => {
+                kept.push(format!("'{}'", word.replace('\'', "'\\''")));
+            }
+            word => kept.push(word.clone()),
+        }
+    }
+    let (folder, kept) = (folder.display(), kept.join(" "));
+    Failure::Interrupted(format!("samples are in {folder}; to go on: tensorguard {kept} --resume {folder}"))
 }

@@ -30,6 +30,7 @@ pub mod logs;
 pub mod machine;
 pub mod matrix;
 pub mod memory;
+pub mod micro;
 pub mod paired;
 pub mod peer;
 pub mod power;

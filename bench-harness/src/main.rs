@@ -6,7 +6,8 @@ mod commands;
 use clap::{Parser, Subcommand};
 use commands::{
     ab, authority, baseline, bundle, calibrate, compare, compare_peers, completions, corpus, decisions, demo, doctor,
-    gate, gpu, kat, keyholder, results, robot, round_memory, run, server, sum_uploads, table, validate, verify,
+    gate, gpu, kat, keyholder, micro, report, results, robot, round_memory, run, server, sum_uploads, table, validate,
+    verify,
 };
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
@@ -32,6 +33,7 @@ Examples:
   tensorguard run --preset quick                more of the matrix
   tensorguard explain imitation-20x10kb-100mbit where a cell's time went
   tensorguard table                             each kernel's throughput beside its limit
+  tensorguard micro                             every kernel and stage of a round by itself
   tensorguard doctor                            what this machine offers
   tensorguard validate --soak 5m                is this board right, how fast, and does it stay so?
   tensorguard bundle tensorguard-results/*-validate --out board.tar    the one file to send
@@ -50,9 +52,10 @@ or the check could not prove itself, 6 not comparable, 7 figures of the wrong pr
 enum Command {
     Run(run::Run),
     Plan(run::Plan),
-    Report(run::Report),
+    Report(report::Report),
     Explain(run::Explain),
     Table(table::Table),
+    Micro(micro::Micro),
     Doctor(doctor::Doctor),
     Ab(ab::Ab),
     Gate(gate::Gate),
@@ -116,6 +119,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Report(report)) => report.run(),
         Some(Command::Explain(explain)) => explain.run(),
         Some(Command::Table(table)) => table.run(),
+        Some(Command::Micro(micro)) => micro.run(),
         Some(Command::Doctor(doctor)) => doctor.run(),
         Some(Command::Ab(ab)) => ab.run(),
         Some(Command::Gate(gate)) => gate.run(),

@@ -7,6 +7,7 @@
 
 pub mod compose;
 pub mod explain;
+pub mod export;
 pub mod grid;
 pub mod learning;
 pub mod link;

@@ -62,6 +62,8 @@ pub enum Measure {
     AllocatedBytes,
     /// Requests to the allocator.
     Allocations,
+    /// The most bytes that were held from the allocator at once, above what was held before.
+    HeapBytes,
     /// Instructions, counted by valgrind.
     Instructions,
     /// Energy, in joules.
@@ -85,7 +87,9 @@ impl Measure {
         match self {
             Self::CpuNs | Self::WallNs | Self::DeviceNs => true,
             Self::AllocatedBytes | Self::Allocations | Self::Instructions | Self::Joules => true,
-            Self::WireBytes | Self::ResidentBytes | Self::Watts | Self::Celsius | Self::Megahertz => false,
+            Self::WireBytes | Self::ResidentBytes | Self::HeapBytes | Self::Watts | Self::Celsius | Self::Megahertz => {
+                false
+            }
             Self::ErrorMax | Self::ErrorRms => false,
         }
     }

@@ -4,7 +4,8 @@ use crate::clock::cpu_ns;
 use crate::failure::Failure;
 use crate::stats::mix;
 use folding::lwe::{
-    ForgetfulLog, HolderKey, Keys, MessageKey, NotVerified, Pads, RobotId, Sum, UpdateId, VerifiedManifest, Verifier,
+    ForgetfulLog, HolderKey, Keys, MessageKey, NotVerified, Pads, Policy, RobotId, Sum, UpdateId, VerifiedManifest,
+    Verifier,
 };
 use folding::{Question, Round, RoundTerms, Update};
 use kernels::Backend;
@@ -86,17 +87,20 @@ pub struct Facts {
 /// A round that was run once, and is run again piece by piece.
 #[derive(Debug)]
 pub struct Ours {
-    round: Round,
+    pub(crate) round: Round,
     holder: HolderKey,
-    rng: ChaCha20Rng,
-    update: Vec<f32>,
-    uploads: Vec<Vec<u8>>,
-    sum: Sum,
+    pub(crate) rng: ChaCha20Rng,
+    /// The first robot's.
+    pub(crate) update: Vec<f32>,
+    /// Those that are kept.
+    pub(crate) uploads: Vec<Vec<u8>>,
+    /// Of all robots' uploads.
+    pub(crate) sum: Sum,
     manifests: Vec<VerifiedManifest>,
     /// That of the upload before: a robot makes one after the other.
-    memory: Vec<u8>,
+    pub(crate) memory: Vec<u8>,
     /// Those of the pads before.
-    emptied: Vec<Vec<u32>>,
+    pub(crate) emptied: Vec<Vec<u32>>,
     /// What came of it.
     pub facts: Facts,
 }
@@ -115,12 +119,17 @@ impl Verifier for Anybody {
 /// # Errors
 /// [`Failure::Usage`] for a length that no round has.
 pub fn agree(length: usize) -> Result<(Round, HolderKey), Failure> {
+    agree_for(length, PLANNED)
+}
+
+/// The same for so many robots.
+fn agree_for(length: usize, planned: u64) -> Result<(Round, HolderKey), Failure> {
     let holder = HolderKey::generate(&mut ChaCha20Rng::seed_from_u64(1));
-    let round = Round::new(&RoundTerms::new(length, PLANNED, 1.0, holder.public().model()));
+    let round = Round::new(&RoundTerms::new(length, planned, 1.0, holder.public().model()));
     Ok((round.map_err(|error| Failure::Usage(error.to_string()))?, holder))
 }
 
-fn wrong(error: impl std::fmt::Display) -> Failure {
+pub(crate) fn wrong(error: impl std::fmt::Display) -> Failure {
     Failure::Wrong(format!("our own round: {error}"))
 }
 
@@ -130,7 +139,15 @@ impl Ours {
     /// # Errors
     /// [`Failure::Wrong`] where a step fails.
     pub fn prepare(backend: &dyn Backend, length: usize, robots: u64) -> Result<Self, Failure> {
-        let (round, holder) = agree(length)?;
+        Self::planned_for(backend, length, robots, PLANNED)
+    }
+
+    /// The same for a round planned for so many: fewer robots need narrower words.
+    ///
+    /// # Errors
+    /// [`Failure::Wrong`] where a step fails.
+    pub fn planned_for(backend: &dyn Backend, length: usize, robots: u64, planned: u64) -> Result<Self, Failure> {
+        let (round, holder) = agree_for(length, planned)?;
         let (mut rng, mut log) = (ChaCha20Rng::seed_from_u64(2), ForgetfulLog::default());
         let (mut plain, mut sum) = (vec![0.0; length], round.sum());
         let (mut uploads, mut manifests) = (Vec::new(), Vec::new());
@@ -271,14 +288,21 @@ impl Ours {
         sum.add(&group.map_err(wrong)?, backend).map_err(wrong)
     }
 
-    fn open(&self, backend: &dyn Backend) -> Result<Vec<f32>, Failure> {
-        let question = Question::new(Keys::Holder(&self.holder));
+    pub(crate) fn open(&self, backend: &dyn Backend) -> Result<Vec<f32>, Failure> {
+        // A small fleet hides little; what its sums cost is measured all the same.
+        let policy = Policy::lowered_to(Policy::MIN_CLIENTS.min(self.facts.robots));
+        let question = Question::new(Keys::Holder(&self.holder)).under(policy);
         let mut log = ForgetfulLog::default();
         Ok(self.round.open(&question, &self.sum, &self.manifests, &mut log, backend).map_err(wrong)?.values)
     }
 
-    fn key(&mut self) -> Result<MessageKey, Failure> {
-        MessageKey::new(self.round.agreement(), named(0), &self.holder.public(), &mut self.rng).map_err(wrong)
+    pub(crate) fn key(&mut self) -> Result<MessageKey, Failure> {
+        fresh_key(&self.round, &self.holder, &mut self.rng)
+    }
+
+    /// The first robot's key, from this randomness.
+    pub(crate) fn key_from(&self, rng: &mut ChaCha20Rng) -> Result<MessageKey, Failure> {
+        fresh_key(&self.round, &self.holder, rng)
     }
 
     /// Values of an update.
@@ -292,6 +316,10 @@ impl Ours {
     pub fn upload(&self, index: usize) -> &[u8] {
         &self.uploads[index % self.uploads.len()]
     }
+}
+
+fn fresh_key(round: &Round, holder: &HolderKey, rng: &mut ChaCha20Rng) -> Result<MessageKey, Failure> {
+    MessageKey::new(round.agreement(), named(0), &holder.public(), rng).map_err(wrong)
 }
 
 fn named(robot: u64) -> RobotId {

@@ -38,6 +38,19 @@ pub enum Kernel {
 }
 
 impl Kernel {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Forward,
+        Self::Inverse,
+        Self::Expand,
+        Self::Pad,
+        Self::Seal,
+        Self::Encrypt,
+        Self::Sum,
+        Self::Decrypt,
+        Self::Dense,
+    ];
+
     /// The name in tables, filters and results.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -79,6 +92,21 @@ pub enum Scale {
     Full,
     /// So many polynomials to a message, and eight rows to a sum.
     Polys(usize),
+    /// As much as an update of so many values brings, and to a sum so many rows: see [`Scale::of_update`].
+    Update {
+        /// Values of an update.
+        values: usize,
+        /// Robots.
+        rows: usize,
+    },
+}
+
+impl Scale {
+    /// Polynomials of a message of so many values, three to a coefficient.
+    #[must_use]
+    pub fn of_update(values: usize, n: usize) -> usize {
+        values.div_ceil(DIGITS as usize * n)
+    }
 }
 
 /// The lengths at which transforms are measured.
@@ -102,6 +130,8 @@ const MESSAGE_SEED: [u8; 32] = [0x5A; 32];
 const BITS: u32 = 50;
 const BASE: u64 = 25_501;
 const DIGITS: u32 = 3;
+/// Rows of an update's size that are kept, and taken in turn: large ones together do not fit a cache.
+const KEPT_ROWS: usize = 8;
 
 /// A case with its data.
 #[derive(Debug)]
@@ -117,14 +147,49 @@ pub struct Task {
 
 #[derive(Debug)]
 enum Data {
-    Ntt { plan: Box<Plan>, direction: Direction, polys: Aligned },
-    Expand { out: Aligned },
-    Pad { ring: Ring, seed: Secret<[u8; 32]>, out: Vec<u32> },
-    Seal { encoding: Encoding, pad: Vec<u32>, digits: Vec<u32>, out: Vec<u8> },
-    Encrypt { encoding: Encoding, seed: Secret<[u8; 32]>, digits: Vec<u32>, out: Vec<u8> },
-    Sum { shape: Shape, rows: Vec<Vec<u8>>, accumulator: Vec<u32> },
-    Decrypt { encoding: Encoding, secret_sum: Secret<Vec<i32>>, accumulator: Vec<u32>, digits: Vec<u32> },
-    Dense { dimension: usize, seed: Secret<[u8; 32]>, rows: Vec<u32> },
+    Ntt {
+        plan: Box<Plan>,
+        direction: Direction,
+        polys: Aligned,
+    },
+    Expand {
+        out: Aligned,
+    },
+    Pad {
+        ring: Ring,
+        seed: Secret<[u8; 32]>,
+        out: Vec<u32>,
+    },
+    Seal {
+        encoding: Encoding,
+        pad: Vec<u32>,
+        digits: Vec<u32>,
+        out: Vec<u8>,
+    },
+    Encrypt {
+        encoding: Encoding,
+        seed: Secret<[u8; 32]>,
+        digits: Vec<u32>,
+        out: Vec<u8>,
+    },
+    /// The rows are taken in turn, `count` of them.
+    Sum {
+        shape: Shape,
+        rows: Vec<Vec<u8>>,
+        count: usize,
+        accumulator: Vec<u32>,
+    },
+    Decrypt {
+        encoding: Encoding,
+        secret_sum: Secret<Vec<i32>>,
+        accumulator: Vec<u32>,
+        digits: Vec<u32>,
+    },
+    Dense {
+        dimension: usize,
+        seed: Secret<[u8; 32]>,
+        rows: Vec<u32>,
+    },
 }
 
 impl Task {
@@ -139,21 +204,30 @@ impl Task {
             Scale::Check => 2,
             Scale::Small | Scale::Full => 8,
             Scale::Polys(polys) => polys,
+            Scale::Update { values, .. } => Scale::of_update(values, n),
         };
         let words = |random: &mut Random, count: usize, below: usize| -> Vec<u32> {
             (0..count).map(|_| random.below(below) as u32).collect()
         };
-        let digits = polys * n * DIGITS as usize - 5;
+        let digits = if let Scale::Update { values, .. } = scale { values } else { polys * n * DIGITS as usize - 5 };
         let (data, items, bytes) = match case.kernel {
             Kernel::Forward | Kernel::Inverse => {
                 let plan = Plan::new(Modulus::P1, n).map_err(unsuited)?;
                 let forward = case.kernel == Kernel::Forward;
                 let direction = if forward { Direction::Forward } else { Direction::Inverse };
-                let batch = if let Scale::Polys(polys) = scale { polys } else { 1 };
+                let batch = match scale {
+                    Scale::Polys(polys) => polys,
+                    // One for each of two primes.
+                    Scale::Update { .. } => 2 * polys,
+                    _ => 1,
+                };
                 let polys = Aligned::new(&words(&mut random, batch * n, plan.modulus().value() as usize));
                 (Data::Ntt { plan: Box::new(plan), direction, polys }, batch, 8 * batch * n)
             }
-            Kernel::Expand => (Data::Expand { out: Aligned::new(&vec![0; n]) }, n, 4 * n),
+            Kernel::Expand => {
+                let words = if let Scale::Update { .. } = scale { 2 * polys * n } else { n };
+                (Data::Expand { out: Aligned::new(&vec![0; words]) }, words, 4 * words)
+            }
             Kernel::Pad => {
                 let ring = encoding(n)?.ring().clone();
                 let out = vec![0; polys * ring.plans().len() * n];
@@ -182,7 +256,8 @@ impl Task {
                 (Data::Decrypt { encoding, secret_sum, accumulator, digits: vec![0; digits] }, digits, bytes)
             }
             Kernel::Dense => {
-                let rows = words(&mut random, 8 * polys, 1 << 28);
+                let count = if let Scale::Update { values, .. } = scale { values } else { 8 * polys };
+                let rows = words(&mut random, count, 1 << 28);
                 let items = rows.len() * n;
                 let bytes = 8 * rows.len();
                 (Data::Dense { dimension: n, seed: Secret::new(MESSAGE_SEED), rows }, items, bytes)
@@ -221,7 +296,7 @@ impl Task {
             Data::Ntt { polys: words, .. } | Data::Expand { out: words } => words.len(),
             Data::Pad { out, .. } => out.len(),
             Data::Seal { digits, .. } | Data::Encrypt { digits, .. } | Data::Decrypt { digits, .. } => digits.len(),
-            Data::Sum { shape, rows, .. } => rows.len() * shape.packed_len() / 4,
+            Data::Sum { shape, count, .. } => count * shape.packed_len() / 4,
             Data::Dense { dimension, rows, .. } => rows.len() * dimension,
         }
     }
@@ -234,7 +309,10 @@ impl Task {
     }
 
     /// The same by definition.
-    fn define(&mut self) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// None that the definition has.
+    pub fn define(&mut self) -> Result<(), Fault> {
         match &mut self.data {
             Data::Expand { out } => {
                 out.iter_mut().zip(expand::words(&A_SEED, Domain::A, 7, 0)).for_each(|(out, word)| *out = word);
@@ -257,8 +335,8 @@ impl Task {
             Data::Encrypt { encoding, seed, digits, out } => {
                 backend.encrypt(&EncryptJob { encoding, a_seed, message_seed: seed, first_poly: 3 }, digits, out)
             }
-            Data::Sum { shape, rows, accumulator } => {
-                let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+            Data::Sum { shape, rows, count, accumulator } => {
+                let rows: Vec<&[u8]> = rows.iter().map(Vec::as_slice).cycle().take(*count).collect();
                 backend.sum(shape, &rows, accumulator)
             }
             Data::Decrypt { encoding, secret_sum, accumulator, digits } => {
@@ -274,7 +352,9 @@ impl Task {
         }
     }
 
-    fn output(&self) -> (&[u32], &[u8]) {
+    /// What a step left behind: words, and bytes.
+    #[must_use]
+    pub fn output(&self) -> (&[u32], &[u8]) {
         match &self.data {
             Data::Ntt { polys: words, .. } | Data::Expand { out: words } => (words, &[]),
             Data::Pad { out: words, .. }
@@ -329,13 +409,15 @@ fn sum(random: &mut Random, n: usize, scale: Scale) -> (Data, usize, usize) {
         Scale::Small => (1, 8),
         Scale::Full => (204, 24),
         Scale::Polys(polys) => (polys, 8),
+        Scale::Update { values, rows } => (Scale::of_update(values, n), rows),
     };
     let shape = Shape { bits: BITS, coefficients: polys * n };
     let bytes = shape.packed_len();
     let mut row = || (0..bytes.div_ceil(8)).flat_map(|_| random.word().to_le_bytes()).take(bytes).collect();
-    let rows: Vec<Vec<u8>> = (0..count).map(|_| row()).collect();
+    let kept = if let Scale::Update { .. } = scale { count.min(KEPT_ROWS) } else { count };
+    let rows: Vec<Vec<u8>> = (0..kept).map(|_| row()).collect();
     let accumulator = vec![0; shape.accumulator_len()];
-    (Data::Sum { shape, rows, accumulator }, count * shape.coefficients, count * bytes)
+    (Data::Sum { shape, rows, count, accumulator }, count * shape.coefficients, count * bytes)
 }
 
 fn unsuited(error: impl std::error::Error) -> Failure {

@@ -7,7 +7,7 @@ use core::fmt;
 use kernels::Backend;
 use lwe::{
     AddError, Agreement, AgreementError, AnswerLog, Ciphertext, Head, KeyModel, Keys, Malformed, MessageKey, Pads,
-    Params, Part, Policy, Refusal, SealError, SealLog, Sum, Terms, UpdateId, Upload, VerifiedManifest, answer,
+    Params, Part, Policy, Refusal, SealError, SealLog, Sum, Terms, UpdateId, Upload, Values, VerifiedManifest, answer,
     model_hash,
 };
 use rand_core::Rng;
@@ -314,6 +314,24 @@ impl Round {
     ) -> Result<(Upload, OutOfRange), EncryptError> {
         let (id, values, memory, found) = self.on_grid(update, backend.threads())?;
         Ok((self.agreement.seal(pads, id, &values, memory, log, backend)?, found))
+    }
+
+    /// The levels that an update's values come to lie on, as they would be encrypted: for simulations and measurements, and for a
+    /// fleet that does not encrypt. Says what was out of range.
+    ///
+    /// # Errors
+    /// [`EncryptError`] says why not; then `levels` is as it was.
+    /// # Panics
+    /// If `levels` does not have the round's length.
+    pub fn levels<F: Floats + ?Sized>(
+        &self,
+        update: Update<'_, F>,
+        levels: &mut [u32],
+    ) -> Result<OutOfRange, EncryptError> {
+        let (_, mut values, _, found) = self.on_grid(update)?;
+        assert_eq!(levels.len(), self.agreement.length(), "a level for each value of the round");
+        values.fill(0, levels);
+        Ok(found)
     }
 
     fn on_grid<'a, F: Floats + ?Sized>(

@@ -1,9 +1,13 @@
-//! What a worker can be asked to time: the kernels, and the steps of whole rounds.
+//! What a worker can be asked to time: the kernels, the steps of whole rounds, and every case of `micro`.
 
 use crate::clock::{Clock, cpu_ns};
 use crate::failure::Failure;
+use crate::filter::Filter;
+use crate::micro::case::Job;
+use crate::micro::work::{Data as MicroData, Engine};
 use crate::rounds::{Ours, Step};
 use crate::task::{Case, Scale, Task, cases, check};
+use kernels::Backend;
 use kernels::cpu::Cpu;
 use std::hint::black_box;
 
@@ -22,20 +26,54 @@ pub enum Metric {
     Kernel(Case),
     /// One step of a round: `round-encrypt/2500`.
     Round(Step, usize),
+    /// A case of `micro`, on the worker's engine: `stage-add/1mb/20`. Only for whom a filter asks for it.
+    Micro(Job),
 }
 
+/// Signs of which a filter has one; the names of metrics have none.
+const SIGNS: [char; 4] = ['=', '<', '>', '!'];
+
 impl Metric {
-    /// All there are.
+    /// Those that are measured where nobody asks for others.
     #[must_use]
     pub fn all() -> Vec<Self> {
         let rounds = LENGTHS.iter().flat_map(|&length| STEPS.map(|step| Self::Round(step, length)));
         cases().into_iter().map(Self::Kernel).chain(rounds).collect()
     }
 
+    /// The metric of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = Self::all().into_iter();
+        all.chain(Job::all().into_iter().map(Self::Micro)).find(|metric| metric.name() == name)
+    }
+
+    /// What a filter selects: of the usual ones those with this in their name; or of the cases of `micro` those for which it holds,
+    /// as `stage==add && size==1mb`.
+    ///
+    /// # Errors
+    /// [`Failure::Nothing`] where it selects nothing, [`Failure::Usage`] where it is not understood.
+    pub fn select(filter: &str) -> Result<Vec<Self>, Failure> {
+        if !filter.contains(SIGNS) {
+            let metrics: Vec<Self> = Self::all().into_iter().filter(|metric| metric.name().contains(filter)).collect();
+            let names: Vec<String> = Self::all().into_iter().map(Self::name).collect();
+            return some(metrics, || format!("no metric has '{filter}' in its name; there are {}", names.join(", ")));
+        }
+        let terms = Filter::parse::<Job>(filter)?;
+        let mut metrics = Vec::new();
+        for job in Job::all() {
+            if terms.admits(&job)? {
+                metrics.push(Self::Micro(job));
+            }
+        }
+        some(metrics, || format!("no case passes '{filter}'; `tensorguard micro --list` shows cases"))
+    }
+
     /// The name in filters and records.
     #[must_use]
     pub fn name(self) -> String {
         match self {
+            Self::Micro(job) => job.to_string(),
             Self::Kernel(Case { kernel, n }) => format!("{}/{n}", kernel.name()),
             Self::Round(step, length) => format!("{}/{length}", step.name()),
         }
@@ -47,8 +85,13 @@ impl Metric {
         match self {
             Self::Kernel(case) => case.kernel.item(),
             Self::Round(..) => "value",
+            Self::Micro(job) => job.item(),
         }
     }
+}
+
+fn some(metrics: Vec<Metric>, why: impl FnOnce() -> String) -> Result<Vec<Metric>, Failure> {
+    if metrics.is_empty() { Err(Failure::Nothing(why())) } else { Ok(metrics) }
 }
 
 /// A metric with its data, and its output checked.
@@ -75,6 +118,8 @@ pub enum Data {
     Kernel(Box<Task>),
     /// A round's, and which step of it is meant.
     Round(Box<Ours>, Step),
+    /// That of a case of `micro`, with an engine of its own.
+    Micro(Box<MicroData>, Job, Box<Engine>),
 }
 
 impl Data {
@@ -99,6 +144,13 @@ impl Data {
                 let bytes = ours.facts.upload_bytes;
                 Ok((Self::Round(Box::new(ours), step), (length * step.updates()) as u64, Some(bytes)))
             }
+            Metric::Micro(job) => {
+                let engine = Engine::open(cpu.name(), 1).map_err(Failure::Usage)?;
+                let mut data = MicroData::default();
+                let facts = data.prepare(job)?;
+                data.check(job, &engine)?;
+                Ok((Self::Micro(Box::new(data), job, Box::new(engine)), facts.items, facts.wire_bytes))
+            }
         }
     }
 
@@ -110,6 +162,7 @@ impl Data {
         match self {
             Self::Kernel(task) => Ok(Clock::Cpu.sample(runs, || task.step(cpu))?),
             Self::Round(ours, step) => ours.sample(cpu, *step, runs),
+            Self::Micro(data, job, engine) => Ok(data.run(*job, engine, runs)?.by(Clock::Cpu)),
         }
     }
 }
@@ -182,5 +235,29 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         assert!(names.contains(&"round-encrypt/2500".to_owned()) && names.contains(&"forward/4096".to_owned()));
+    }
+
+    #[test]
+    fn a_filter_with_a_comparison_selects_cases_of_micro_and_others_names() {
+        let names = |filter| {
+            let metrics = Metric::select(filter).map_err(|failure| failure.code())?;
+            Ok::<_, u8>(metrics.into_iter().map(Metric::name).collect::<Vec<_>>())
+        };
+        assert_eq!(names("stage==add && size==1mb && clients==20"), Ok(vec!["stage-add/1mb/20".to_owned()]));
+        assert_eq!(names("round-add").map(|names| names.len()), Ok(2));
+        assert_eq!(names(""), Ok(Metric::all().into_iter().map(Metric::name).collect()));
+        assert_eq!((names("nonsense"), names("clients>100"), names("speed==1")), (Err(4), Err(4), Err(2)));
+        for name in ["stage-add/1mb/20", "forward/4096"] {
+            assert_eq!(Metric::named(name).map(Metric::name).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_case_of_micro_is_checked_and_timed_like_any_other_metric() {
+        let cpu = Cpu::best(1);
+        let metric = Metric::named("stage-seal/10kb/20").expect("a case");
+        let mut work = Work::new(&cpu, metric).expect("the right output");
+        assert!(work.items == 2500 && work.wire_bytes.is_some_and(|bytes| bytes > 2500));
+        assert!(work.sample(2, 0.5).expect("a sample") > 0);
     }
 }

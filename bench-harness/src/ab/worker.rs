@@ -77,7 +77,7 @@ pub fn serve(cpu: &Cpu, input: &mut dyn BufRead, output: &mut dyn Write) -> Resu
         let answer = match serde_json::from_str(&line)? {
             Question::Prepare { metric } => {
                 work = None;
-                match Metric::all().into_iter().find(|known| known.name() == metric) {
+                match Metric::named(&metric) {
                     None => Answer::Unknown,
                     Some(metric) => match Work::new(cpu, metric) {
                         Ok(made) => {
@@ -106,7 +106,7 @@ pub fn serve(cpu: &Cpu, input: &mut dyn BufRead, output: &mut dyn Write) -> Resu
 /// # Errors
 /// [`Failure::Usage`] for an unknown metric; [`Failure::Wrong`] where a step fails.
 pub fn count(cpu: &Cpu, metric: &str, runs: u64) -> Result<(), Failure> {
-    let known = Metric::all().into_iter().find(|known| known.name() == metric);
+    let known = Metric::named(metric);
     let metric = known.ok_or_else(|| Failure::Usage(format!("there is no metric {metric}")))?;
     Data::new(cpu, metric)?.0.run(cpu, runs).map(drop)
 }

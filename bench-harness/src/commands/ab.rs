@@ -12,6 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   tensorguard ab --base main                            this program against the one built from main
   tensorguard ab --base HEAD~1 --filter encrypt         only metrics with this in their name
+  tensorguard ab --base main --filter 'stage==add && size==1mb && clients>=20'
   tensorguard ab --base main --delta 0.01               slowdowns of 1 % may not pass unnoticed
   tensorguard ab --base-binary old/tensorguard          against a program that is there already
   tensorguard ab --base main --instructions             count instructions too (needs valgrind, slow)
@@ -32,7 +33,7 @@ pub(crate) struct Against {
     /// A program to compare with instead.
     #[arg(long, value_name = "FILE", conflicts_with = "base")]
     base_binary: Option<PathBuf>,
-    /// Only metrics with this in their name.
+    /// Only metrics with this in their name; or instead cases of `tensorguard micro`, as 'stage==add && size==1mb'.
     #[arg(long, default_value = "")]
     filter: String,
     #[command(flatten)]

@@ -1,8 +1,7 @@
-//! `tensorguard run`, `plan`, `report` and `explain`: the matrix and its headline.
+//! `tensorguard run`, `plan` and `explain`: the matrix and its headline.
 
 use super::options::{Engine, OUT, print, time};
 use clap::Args;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tensorguard::failure::Failure;
@@ -10,11 +9,9 @@ use tensorguard::interrupt;
 use tensorguard::matrix::explain::explain;
 use tensorguard::matrix::grid::Preset;
 use tensorguard::matrix::learning::Budget;
-use tensorguard::matrix::page;
 use tensorguard::matrix::pipeline::Profile;
 use tensorguard::matrix::run::{self, REPORT, Request};
 use tensorguard::record::Label;
-use tensorguard::whole_file::Target;
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -141,34 +138,6 @@ impl Plan {
             budget.attempts
         );
         print(&text)
-    }
-}
-
-const REPORT_EXAMPLES: &str = "\
-Examples:
-  tensorguard report tensorguard-results/2026-01-31-...           writes report.html beside the result
-  tensorguard report results/2026-01-31-... --to page.html";
-
-/// The page of a matrix: one HTML file that needs no network.
-#[derive(Debug, Args)]
-#[command(after_help = REPORT_EXAMPLES)]
-pub(crate) struct Report {
-    /// A result's folder.
-    folder: PathBuf,
-    /// The file to write; without it, report.html beside the result.
-    #[arg(long, value_name = "FILE")]
-    to: Option<PathBuf>,
-}
-
-impl Report {
-    pub(crate) fn run(&self) -> Result<(), Failure> {
-        let record = run::read(&self.folder)?;
-        let page = page::page(&record).ok_or_else(|| Failure::Usage("the matrix has no cells".to_owned()))?;
-        let beside = if self.folder.is_dir() { self.folder.join(REPORT) } else { self.folder.with_extension("html") };
-        let to = self.to.clone().unwrap_or(beside);
-        Target::new(&to, &[])?.write(|file| file.write_all(page.as_bytes()))?;
-        eprintln!("wrote {}", to.display());
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! A decision for machines: JUnit, Markdown, OpenMetrics. JSON is the decision itself.
 
 use super::{Decision, Outcome, Row, percent};
+use crate::report::export::family;
 use std::fmt::Write;
 
 /// For what reads test reports. A row that is not decided is an error: it has not passed.
@@ -36,7 +37,8 @@ fn said(row: &Row) -> String {
     format!("{change} of {:+.2} % allowed, {pairs} pairs. {why}", 100.0 * delta).trim_end().to_owned()
 }
 
-fn escape(text: &str) -> String {
+/// Text within XML.
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -81,10 +83,7 @@ type Family = (&'static str, &'static str, fn(&Row) -> f64);
 #[must_use]
 pub fn open_metrics(decision: &Decision) -> String {
     let mut text = String::new();
-    let label = |row: &Row| {
-        let metric = row.metric.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        format!("{{metric=\"{metric}\",measure=\"{}\"}}", row.measure.name())
-    };
+    let labels = |row: &Row| format!("{{metric=\"{}\",measure=\"{}\"}}", label(&row.metric), row.measure.name());
     let families: [Family; 4] = [
         ("tensorguard_ratio", "The candidate over the base.", |row| row.ratio),
         ("tensorguard_ratio_low", "Where the interval of the ratio begins.", |row| row.low),
@@ -92,11 +91,16 @@ pub fn open_metrics(decision: &Decision) -> String {
         ("tensorguard_passed", "1 if the row passed.", |row| f64::from(u8::from(row.outcome == Outcome::Pass))),
     ];
     for (name, help, value) in families {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "# TYPE {name} gauge\n# HELP {name} {help}\n");
+        family(&mut text, name, help);
         for row in &decision.rows {
-            let _ = writeln!(text, "{name}{} {}", label(row), value(row));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name}{} {}", labels(row), value(row));
         }
     }
     text + "# EOF\n"
+}
+
+/// The value of a label.
+pub(crate) fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

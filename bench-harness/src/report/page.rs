@@ -141,6 +141,11 @@ td small{color:var(--soft)}.bad{color:var(--warn)}
 figure{margin:1rem 0 1.6rem}figcaption{color:var(--soft);font-size:.88rem;margin:.35rem 0 0;max-width:46rem}
 svg{max-width:100%;height:auto;color:var(--ink)}svg text{font-family:inherit;fill:var(--ink)}
 .heat td{text-align:right;font-variant-numeric:tabular-nums;border:2px solid var(--paper);padding:.45rem .7rem;border-radius:.35rem}
+.mark{width:100%;display:block;overflow:visible}.mark text{font-size:11px;fill:var(--soft)}.mark .grid{stroke:var(--line)}
+.mark .one{stroke:var(--soft);stroke-dasharray:3 2}.mark .ahead{stroke:var(--accent);fill:var(--accent)}
+.mark .behind{stroke:var(--warn);fill:var(--warn)}.mark .level{stroke:var(--soft);fill:var(--paper)}
+.mark .whole{fill:var(--line)}.mark .part{fill:var(--accent)}
+.marked .wide{width:42%;min-width:8.5rem;padding-right:0}.marked td,.marked th{vertical-align:middle}
 .nowrap{white-space:nowrap}.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(30rem,100%),1fr));gap:0 2rem}
 @media(max-width:40rem){body{padding:1rem .8rem 3rem}.two{grid-template-columns:1fr}th,td{padding-right:.5rem}}
 @media print{nav,.skip{display:none}body{max-width:none}}

@@ -1,20 +1,23 @@
-//! Every kernel under criterion, in CPU time of the process.
+//! Every case of `tensorguard micro` under criterion, on the best CPU engine and one thread, in CPU time of the process.
 //!
 //! ```text
-//! cargo bench -p tensorguard --bench kernels                    all
-//! cargo bench -p tensorguard --bench kernels -- inverse/4096    some
-//! cargo bench -p tensorguard --bench kernels --features flamegraph -- --profile-time 5 inverse/4096
+//! cargo bench -p tensorguard --bench micro                      the usual cases
+//! cargo bench -p tensorguard --bench micro -- stage-add/1mb     those of all cases with this in their name
+//! cargo bench -p tensorguard --bench micro -- --list
+//! cargo bench -p tensorguard --bench micro --features flamegraph -- --profile-time 5 stage-encrypt/1mb/20
 //! ```
 //!
-//! The last one draws a flame graph of five seconds: target/criterion/inverse/4096/profile/flamegraph.svg.
+//! The last one draws a flame graph of five seconds: target/criterion/stage-encrypt/1mb_20/profile/flamegraph.svg.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use kernels::Backend;
 use kernels::cpu::Cpu;
 use std::time::Duration;
-use tensorguard::clock::cpu_ns;
-use tensorguard::task::{Kernel, Scale, Task, cases, check};
+use tensorguard::clock::{Clock, cpu_ns};
+use tensorguard::micro::case::{Case, HOST};
+use tensorguard::micro::work::{Data, Engine, Facts};
 
 /// CPU time: less disturbed by other processes than elapsed time.
 struct CpuTime;
@@ -48,23 +51,43 @@ impl Measurement for CpuTime {
     }
 }
 
-fn every_kernel(criterion: &mut Criterion<CpuTime>) {
-    let cpu = Cpu::best(1);
-    for case in cases() {
-        let mut group = criterion.benchmark_group(case.kernel.name());
-        // Only made if the filter selects it: some tasks are large.
-        let mut task = None;
-        let bytes = case.kernel != Kernel::Dense;
-        group.bench_with_input(BenchmarkId::from_parameter(case.n), &case, |bencher, &case| {
-            let task = task.get_or_insert_with(|| {
-                check(&cpu, case).expect("the engine equals the reference");
-                Task::new(case, Scale::Full).expect("every case has a task")
+/// What criterion may choose from: all cases where it is told which, else the usual ones, and the smallest where they are only tried.
+fn cases() -> Vec<Case> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let all = |filter: &str| Case::select(filter, 1).expect("there are cases");
+    if args.iter().any(|arg| arg == "--test") {
+        return Case::smoke("", 1).expect("there are cases");
+    }
+    // An option's value looks like a name, which only makes the list longer.
+    let is_named = args.iter().any(|arg| !arg.starts_with('-'));
+    let best = Cpu::best(1);
+    let mut cases = if is_named { all("threads==1") } else { all("") };
+    cases.retain(|case| [HOST, best.name()].contains(&case.backend));
+    cases
+}
+
+fn every_case(criterion: &mut Criterion<CpuTime>) {
+    let engine = Engine::Cpu(Cpu::best(1));
+    let mut data = Data::default();
+    for Case { job, .. } in cases() {
+        let name = job.to_string();
+        let (group, size) = name.split_once('/').unwrap_or((&name, ""));
+        let mut group = criterion.benchmark_group(group);
+        // Only made if it is selected: some are large.
+        let mut facts = None;
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            facts.get_or_insert_with(|| {
+                let facts = data.prepare(job).expect("every case has data");
+                data.check(job, &engine).expect("the output is right");
+                facts
             });
-            bencher.iter(|| task.step(&cpu));
+            // What a run needs beforehand is left out of its time.
+            bencher.iter_custom(|runs| {
+                Duration::from_nanos(data.run(job, &engine, runs).expect("it worked a moment ago").by(Clock::Cpu))
+            });
         });
-        if let Some(task) = task {
-            let per_run = if bytes { Throughput::Bytes(task.bytes) } else { Throughput::Elements(task.items) };
-            group.throughput(per_run);
+        if let Some(Facts { items, bytes, .. }) = facts {
+            group.throughput(bytes.map_or(Throughput::Elements(items), Throughput::Bytes));
         }
         group.finish();
     }
@@ -113,5 +136,5 @@ mod flames {
     }
 }
 
-criterion_group! { name = benches; config = criterion(); targets = every_kernel }
+criterion_group! { name = benches; config = criterion(); targets = every_case }
 criterion_main!(benches);

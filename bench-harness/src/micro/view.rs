@@ -1,0 +1,266 @@
+//! What a record of single kernels and stages says, as rows: for the screen, and for whoever makes pages of it.
+
+use super::case::{HOST, arm};
+use crate::record::fold::AGAIN;
+use crate::record::{Cell, Measure, Property, Record, Stage};
+use crate::stats::Interval;
+use crate::table::{COMPUTE, limit_of};
+use crate::task::Kernel;
+use std::fmt::Write;
+
+/// The cell that holds how fast memory is read.
+pub const LIMIT_CELL: &str = "limit-memory";
+/// Its stage.
+pub const LIMIT_STAGE: &str = "read";
+
+/// A kernel or stage of a record, on one backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// `kernel` or `stage`.
+    pub kind: &'static str,
+    /// Which.
+    pub name: String,
+    /// Length of polynomials, of kernels.
+    pub n: Option<u64>,
+    /// Bytes of an update.
+    pub size: u64,
+    /// Robots, where they matter.
+    pub clients: Option<u64>,
+    /// Who computed.
+    pub backend: String,
+    /// What a time is per.
+    pub item: String,
+    /// Items in a run.
+    pub items: u64,
+    /// Bytes that a kernel must move, in a run.
+    pub bytes: Option<u64>,
+    /// Bytes that a stage sends, in a run.
+    pub wire_bytes: Option<f64>,
+    /// By number of threads.
+    pub arms: Vec<Arm>,
+}
+
+/// So many threads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Arm {
+    /// How many.
+    pub threads: u64,
+    /// The clock.
+    pub measure: Measure,
+    /// Nanoseconds per item: the median, and the interval that holds it in 95 of 100 resamplings.
+    pub time_ns: Interval,
+    /// Samples behind it.
+    pub samples: u64,
+    /// How many times as fast as one thread, by elapsed time in turns. None for one thread.
+    pub gain: Option<Interval>,
+}
+
+impl Row {
+    /// The arm of one thread.
+    #[must_use]
+    pub fn alone(&self) -> Option<&Arm> {
+        self.arms.iter().find(|arm| arm.threads == 1)
+    }
+
+    /// Bytes that must move, per nanosecond: gigabytes per second.
+    #[must_use]
+    pub fn gb_s(&self) -> Option<f64> {
+        Some(self.bytes? as f64 / (self.alone()?.time_ns.ratio * self.items as f64))
+    }
+
+    /// The kernel, if it is one that this program knows.
+    #[must_use]
+    pub fn kernel(&self) -> Option<Kernel> {
+        Kernel::ALL.into_iter().find(|kernel| self.kind == "kernel" && kernel.name() == self.name)
+    }
+}
+
+/// The rows of a record of `micro`; none of another's.
+#[must_use]
+pub fn rows(record: &Record) -> Vec<Row> {
+    record.cells.iter().filter_map(row).collect()
+}
+
+fn row(cell: &Cell) -> Option<Row> {
+    let text = |name: &str| match cell.properties.get(name) {
+        Some(Property::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let number = |name: &str| match cell.properties.get(name) {
+        Some(Property::Integer(number)) => u64::try_from(*number).ok(),
+        _ => None,
+    };
+    let kind = ["kernel", "stage"].into_iter().find(|kind| cell.properties.contains_key(*kind))?;
+    let (backend, stage) = (text("backend")?, cell.stages.first()?);
+    let arms: Vec<Arm> = (1..=1024).filter_map(|threads| timed(stage, &backend, threads)).collect();
+    let sent = stage.figures.iter().find(|figure| figure.measure == Measure::WireBytes);
+    Some(Row {
+        kind,
+        name: text(kind)?,
+        n: number("n"),
+        size: number("size")?,
+        clients: number("clients"),
+        backend,
+        item: stage.item.clone(),
+        items: stage.items,
+        bytes: number("bytes"),
+        wire_bytes: sent.map(|figure| figure.median),
+        arms,
+    })
+}
+
+fn timed(stage: &Stage, backend: &str, threads: u64) -> Option<Arm> {
+    let name = arm(threads as usize);
+    let alone = threads == 1 && (backend == HOST || backend.starts_with("cpu-"));
+    let measure = if alone { Measure::CpuNs } else { Measure::WallNs };
+    let figure = stage.figures.iter().find(|figure| figure.arm == name && figure.measure == measure)?;
+    let items = stage.items.max(1) as f64;
+    let time_ns = Interval { ratio: figure.median / items, low: figure.low / items, high: figure.high / items };
+    let ratio =
+        stage.ratios.iter().find(|ratio| ratio.arm == name && ratio.over == arm(1) && ratio.measure == Measure::WallNs);
+    let gain = ratio.map(|ratio| Interval { ratio: 1.0 / ratio.median, low: 1.0 / ratio.high, high: 1.0 / ratio.low });
+    Some(Arm { threads, measure, time_ns, samples: figure.samples, gain })
+}
+
+/// What one thread reads from memory, in gigabytes per second.
+#[must_use]
+pub fn memory_gb_s(record: &Record) -> Option<f64> {
+    let stage = record.cells.iter().find(|cell| cell.id == LIMIT_CELL)?.stages.first()?;
+    let figure = stage.figures.iter().find(|figure| figure.measure == Measure::CpuNs && figure.arm != AGAIN)?;
+    Some(stage.items as f64 / figure.median)
+}
+
+/// A limit: its name, and nanoseconds per item that it would take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// Memory, the parts, or [`COMPUTE`].
+    pub name: &'static str,
+    /// What an item would take at the limit.
+    pub floor_ns: f64,
+}
+
+/// What a kernel's row is held against, with its parts from rows of the same size and backend, on one thread. None where a part
+/// was not measured.
+#[must_use]
+pub fn limit(row: &Row, rows: &[Row], memory_gb_s: f64) -> Option<Limit> {
+    let limit = limit_of(row.kernel()?);
+    let part = |(part, times): &(Kernel, f64)| {
+        let beside = |other: &&Row| {
+            let same = (other.size, &other.backend) == (row.size, &row.backend);
+            same && other.kernel() == Some(*part) && other.n == Some(4096)
+        };
+        let arm = rows.iter().find(beside).and_then(Row::alone);
+        arm.map_or(f64::NAN, |arm| times * arm.time_ns.ratio)
+    };
+    let floor_ns = match limit.parts {
+        [] => row.bytes? as f64 / row.items as f64 / memory_gb_s,
+        parts => parts.iter().map(part).sum(),
+    };
+    if floor_ns.is_finite() { Some(Limit { name: limit.name, floor_ns }) } else { None }
+}
+
+/// The rows as a table.
+#[must_use]
+pub fn summary(record: &Record) -> String {
+    let rows = rows(record);
+    let memory = memory_gb_s(record);
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    if let Some(memory) = memory {
+        let _ = writeln!(text, "memory: one thread reads {memory:.1} GB/s\n");
+    }
+    let _ = writeln!(
+        text,
+        "{:26} {:>6} {:>7} {:14} {:>26}  {:>23}  also",
+        "case", "size", "robots", "engine", "time", "95 % interval"
+    );
+    for row in &rows {
+        let Some(first) = row.arms.first() else { continue };
+        let Interval { ratio, low, high } = first.time_ns;
+        let length = row.n.filter(|_| matches!(row.kernel(), Some(Kernel::Forward | Kernel::Inverse)));
+        let name = format!("{}-{}{}", row.kind, row.name, length.map_or(String::new(), |n| format!("-{n}")));
+        let time = format!("{} /{}", nanoseconds(ratio), row.item);
+        let interval = format!("{} .. {}", nanoseconds(low), nanoseconds(high));
+        let clients = row.clients.map_or("-".to_owned(), |clients| clients.to_string());
+        let line = format!(
+            "{name:26} {:>6} {clients:>7} {:14} {time:>26}  {interval:>23}  {}",
+            bytes(row.size),
+            row.backend,
+            also(row, &rows, memory)
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let not_run = record.cells.iter().filter_map(|cell| cell.not_run.as_ref().map(|why| (&cell.id, why)));
+    for (cell, why) in not_run.take(12) {
+        let _ = writeln!(text, "not run: {cell}: {why}");
+    }
+    let missing = record.cells.iter().filter(|cell| cell.not_run.is_some()).count();
+    if missing > 12 {
+        let _ = writeln!(text, "not run: {} more", missing - 12);
+    }
+    let noise = record.noise.map_or("not measured".to_owned(), |noise| format!("{:.1} %", 100.0 * noise));
+    let _ = writeln!(
+        text,
+        "\n{} outputs checked before their times counted. Identical code differed by {noise}. One thread: CPU time; more, and\n\
+         devices: elapsed time. x: as fast as one thread, in turns.",
+        record.checks.len()
+    );
+    text
+}
+
+/// What stands beside a row: its limit, its bytes, what more threads bring.
+fn also(row: &Row, rows: &[Row], memory_gb_s: Option<f64>) -> String {
+    let mut notes = Vec::new();
+    if let Some((limit, alone)) = memory_gb_s.and_then(|rate| limit(row, rows, rate)).zip(row.alone()) {
+        let share = limit.floor_ns / alone.time_ns.ratio;
+        if limit.name != COMPUTE {
+            notes.push(format!("{:.0} % of {}", 100.0 * share, limit.name));
+        }
+    }
+    if let Some(rate) = row.gb_s() {
+        notes.push(format!("{rate:.1} GB/s"));
+    }
+    if let Some(sent) = row.wire_bytes {
+        notes.push(format!("{:.2} B/value", sent / row.items as f64));
+    }
+    for arm in &row.arms {
+        if let Some(Interval { ratio, low, high }) = arm.gain {
+            notes.push(format!("{ratio:.2} x on {} threads ({low:.2} .. {high:.2})", arm.threads));
+        }
+    }
+    notes.join(", ")
+}
+
+/// A size in decimal units.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    match count {
+        count if count >= 1_000_000 => format!("{} MB", count as f64 / 1e6),
+        count if count >= 1000 => format!("{} KB", count as f64 / 1e3),
+        count => format!("{count} B"),
+    }
+}
+
+/// A time in a fitting unit.
+#[must_use]
+pub fn nanoseconds(ns: f64) -> String {
+    match ns {
+        ns if ns < 10.0 => format!("{ns:.3} ns"),
+        ns if ns < 1e3 => format!("{ns:.0} ns"),
+        ns if ns < 1e6 => format!("{:.2} us", ns / 1e3),
+        ns if ns < 1e9 => format!("{:.2} ms", ns / 1e6),
+        ns => format!("{:.2} s", ns / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_printed_in_fitting_units() {
+        let shown = [0.0614, 302.4, 14_350.0, 7.5e6, 2e9].map(nanoseconds);
+        assert_eq!(shown, ["0.061 ns", "302 ns", "14.35 us", "7.50 ms", "2.00 s"]);
+        assert_eq!([10_000, 1_500_000, 12].map(bytes), ["10 KB", "1.5 MB", "12 B"]);
+    }
+}
