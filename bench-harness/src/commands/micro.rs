@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tensorguard::compare::Effort;
 use tensorguard::failure::Failure;
+use tensorguard::interrupt;
 use tensorguard::micro::run::{self, Request};
 use tensorguard::micro::view;
 
@@ -63,6 +64,7 @@ impl Micro {
             let lines: String = cells.iter().flatten().map(|case| format!("{case}\n")).collect();
             return print(&lines);
         }
+        interrupt::listen()?;
         let (folder, record) = run::run(&request, &self.out, self.resume.as_deref())?;
         if self.json {
             print_json(&record)?;

@@ -94,7 +94,6 @@ impl Request {
 pub fn run(request: &Request, out: &Path, resume: Option<&Path>) -> Result<(PathBuf, Record), Failure> {
     let cells = request.cells()?;
     clean_enough(out)?;
-    interrupt::listen()?;
     let engines = Engines::open(&cells);
     let (journal, done) = begin(request, out, resume, &engines)?;
     let mut session = Session { journal, engines, amount: request.amount(), data: Data::default(), proven: false };
