@@ -317,7 +317,7 @@ impl Round {
     }
 
     /// The levels that an update's values come to lie on, as they would be encrypted: for simulations and measurements, and for a
-    /// fleet that does not encrypt. Says what was out of range.
+    /// fleet that does not encrypt. On the caller's thread. Says what was out of range.
     ///
     /// # Errors
     /// [`EncryptError`] says why not; then `levels` is as it was.
@@ -328,7 +328,7 @@ impl Round {
         update: Update<'_, F>,
         levels: &mut [u32],
     ) -> Result<OutOfRange, EncryptError> {
-        let (_, mut values, _, found) = self.on_grid(update)?;
+        let (_, values, _, found) = self.on_grid(update, 1)?;
         assert_eq!(levels.len(), self.agreement.length(), "a level for each value of the round");
         values.fill(0, levels);
         Ok(found)
