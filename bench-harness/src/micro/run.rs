@@ -240,9 +240,17 @@ impl Session {
         }
         self.journal.write(&stage(&name, stage_name(&cell[0]), job.item(), facts.items))?;
         for (turn, row) in rows.iter().enumerate() {
-            for ((arm, _), (runs, spent)) in arms.iter().zip(row) {
+            for ((arm, engine), (runs, spent)) in arms.iter().zip(row) {
                 let turn = (u32::try_from(turn).unwrap_or(u32::MAX), *runs);
-                self.journal.write(&sample(&name, stage_name(&cell[0]), arm, turn, *spent, facts.wire_bytes))?;
+                let mut line = sample(&name, stage_name(&cell[0]), arm, turn, *spent, facts.wire_bytes);
+                if arm == AGAIN
+                    && engine.clock() == Clock::Cpu
+                    && let Line::Sample(sample) = &mut line
+                {
+                    // Noise is that of the clock that counts.
+                    sample.values.remove(&Measure::WallNs);
+                }
+                self.journal.write(&line)?;
             }
         }
         Ok(())

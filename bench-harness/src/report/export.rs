@@ -89,66 +89,72 @@ pub fn markdown(all: &Gathered) -> String {
             source.checks
         ));
     }
-    let range = |Interval { low, high, .. }: Interval| format!("{low:.3} .. {high:.3}");
-    if all.compared.iter().any(|row| row.peer != ITSELF) {
-        text.heading("Ours against others", &["peer", "what", "n", "their time over ours", "95 % interval", "result"]);
-        for row in all.compared.iter().filter(|row| row.peer != ITSELF) {
-            let Compared { peer, kernel, n, interval, source, .. } = row;
-            let id = all.sources[*source].id.clone();
-            text.row(&[
-                peer.clone(),
-                kernel.clone(),
-                n.to_string(),
-                format!("{:.3}", interval.ratio),
-                range(*interval),
-                id,
-            ]);
-        }
-    }
-    if !all.parties.is_empty() {
-        text.heading(
-            "Whole rounds",
-            &[
-                "peer",
-                "values",
-                "sent, bytes per value",
-                "sum, bytes per value",
-                "error, rms",
-                "who can read one update",
-            ],
-        );
-        for party in &all.parties {
-            let per = |bytes: f64| format!("{:.3}", bytes / party.length as f64);
-            text.row(&[
-                party.peer.clone(),
-                party.length.to_string(),
-                per(party.upload_bytes),
-                per(party.sum_bytes),
-                format!("{:.2e}", party.error_rms),
-                party.reader.clone(),
-            ]);
-        }
-    }
-    if !all.measured.is_empty() {
-        let columns = ["case", "size", "robots", "engine", "threads", "time", "95 % interval", "gain"];
-        text.heading("Kernels and stages", &columns);
-        for row in all.measured.iter().flat_map(|one| &one.rows) {
-            for arm in &row.arms {
-                let Interval { ratio, low, high } = arm.time_ns;
-                text.row(&[
-                    format!("{} {}{}", row.kind, row.name, row.n.map_or(String::new(), |n| format!(" {n}"))),
-                    bytes(row.size),
-                    row.clients.map_or("-".to_owned(), |clients| clients.to_string()),
-                    row.backend.clone(),
-                    arm.threads.to_string(),
-                    format!("{} per {}", nanoseconds(ratio), row.item),
-                    format!("{} .. {}", nanoseconds(low), nanoseconds(high)),
-                    arm.gain.map_or("-".to_owned(), |gain| format!("{:.2} x", gain.ratio)),
-                ]);
-            }
-        }
-    }
+    peers(&mut text, all);
+    parties(&mut text, all);
+    singles(&mut text, all);
     text.finish()
+}
+
+fn peers(text: &mut Markdown, all: &Gathered) {
+    let mut others = all.compared.iter().filter(|row| row.peer != ITSELF).peekable();
+    if others.peek().is_none() {
+        return;
+    }
+    text.heading("Ours against others", &["peer", "what", "n", "their time over ours", "95 % interval", "result"]);
+    for Compared { peer, kernel, n, interval, source, .. } in others {
+        let Interval { ratio, low, high } = interval;
+        text.row(&[
+            peer.clone(),
+            kernel.clone(),
+            n.to_string(),
+            format!("{ratio:.3}"),
+            format!("{low:.3} .. {high:.3}"),
+            all.sources[*source].id.clone(),
+        ]);
+    }
+}
+
+fn parties(text: &mut Markdown, all: &Gathered) {
+    if all.parties.is_empty() {
+        return;
+    }
+    let columns =
+        ["peer", "values", "sent, bytes per value", "sum, bytes per value", "error, rms", "who can read one update"];
+    text.heading("Whole rounds", &columns);
+    for party in &all.parties {
+        let per = |bytes: f64| format!("{:.3}", bytes / party.length as f64);
+        text.row(&[
+            party.peer.clone(),
+            party.length.to_string(),
+            per(party.upload_bytes),
+            per(party.sum_bytes),
+            format!("{:.2e}", party.error_rms),
+            party.reader.clone(),
+        ]);
+    }
+}
+
+fn singles(text: &mut Markdown, all: &Gathered) {
+    if all.measured.is_empty() {
+        return;
+    }
+    let columns = ["case", "size", "robots", "engine", "threads", "time", "95 % interval", "gain"];
+    text.heading("Kernels and stages", &columns);
+    for row in all.measured.iter().flat_map(|one| &one.rows) {
+        for arm in &row.arms {
+            let Interval { ratio, low, high } = arm.time_ns;
+            text.row(&[
+                format!("{} {}{}", row.kind, row.name, row.n.map_or(String::new(), |n| format!(" {n}"))),
+                bytes(row.size),
+                row.clients.map_or("-".to_owned(), |clients| clients.to_string()),
+                row.backend.clone(),
+                arm.threads.to_string(),
+                format!("{} per {}", nanoseconds(ratio), row.item),
+                format!("{} .. {}", nanoseconds(low), nanoseconds(high)),
+                arm.gain.map_or("-".to_owned(), |gain| format!("{:.2} x", gain.ratio)),
+            ]);
+        }
+    }
 }
 
 /// The same as CSV: one figure a line, with its interval where it has one.

@@ -22,10 +22,10 @@ pub fn page(all: &Gathered) -> Option<String> {
         return None;
     }
     let ids: Vec<&str> = all.sources.iter().map(|source| source.id.as_str()).collect();
+    let from = if ids.len() > 2 { format!("{} results, named at the end", ids.len()) } else { ids.join(" and ") };
     let lead = format!(
         "How fast encrypted sums are made, from the number-theoretic transform to a whole round, held against what limits them and what \
-         others offer. From {}.",
-        ids.join(", ")
+         others offer. From {from}."
     );
     let mut page = Page::new("Kernels, stages and peers", &lead);
     page.section("glance", "At a glance", glance(all));
@@ -270,7 +270,7 @@ fn threads(source: &Source, measured: &Measured) -> String {
             format!("{} {} {}", escape(row.kind), escape(&name(row)), small(&view::bytes(row.size))),
             arm.threads.to_string(),
             format!("{} x", figure(gain.ratio)),
-            axis.dot(gain),
+            axis.dots(&[gain]),
         ]
     };
     let rows: Vec<Vec<String>> = gains().map(row).collect();
@@ -280,47 +280,82 @@ fn threads(source: &Source, measured: &Measured) -> String {
     ) + &marks::table(&caption, &["what", "threads", "gain"], &axis.heading(), &rows)
 }
 
-/// Rows of one result and length or peer, as dots.
+/// Steps of rounds, a dot each.
 fn dots(caption: &str, first: &str, rows: &[(&Compared, String)]) -> String {
-    let Some(axis) = Axis::around(rows.iter().flat_map(|(row, _)| [row.interval.low, row.interval.high])) else {
-        return String::new();
-    };
+    let Some(axis) = axis_of(rows.iter().map(|(row, _)| *row)) else { return String::new() };
     let line = |(row, name): &(&Compared, String)| {
         let Interval { ratio, low, high } = row.interval;
         vec![
             escape(name),
             format!("{} x<br>{}", figure(ratio), small(&format!("{} .. {}", figure(low), figure(high)))),
-            axis.dot(row.interval),
+            axis.dots(&[row.interval]),
         ]
     };
     let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
     marks::table(caption, &[first, "ratio"], &axis.heading(), &lines)
 }
 
+fn axis_of<'a>(rows: impl Iterator<Item = &'a Compared>) -> Option<Axis> {
+    Axis::around(rows.flat_map(|row| [row.interval.low, row.interval.high]))
+}
+
 fn kernels_of_peers(all: &Gathered) -> String {
-    let mut text = String::new();
+    let others = || all.compared.iter().filter(|row| !row.is_round() && row.peer != ITSELF);
+    let Some(axis) = axis_of(others()) else { return String::new() };
+    let mut text = paragraph(
+        "Their time over ours, CPU time, taking turns in one run; right of 1, ours is faster. Each dot is a length, its line the 95 % interval. \
+         inverse leaves the factor 1/n out on their side only, inverse-scaled has it on both. Reading memory is no peer but a limit.",
+    ) + "<div class=\"two\">";
     for (index, source) in all.sources.iter().enumerate() {
-        let here: Vec<&Compared> =
-            all.compared.iter().filter(|row| row.source == index && !row.is_round() && row.peer != ITSELF).collect();
-        let peers: BTreeSet<&str> = here.iter().map(|row| row.peer.as_str()).collect();
-        for peer in peers {
-            let rows: Vec<(&Compared, String)> = here
-                .iter()
-                .filter(|row| row.peer == peer)
-                .map(|&row| (row, format!("{} {}", row.kernel, row.n)))
-                .collect();
-            text += &dots(&format!("{peer}, against {}; {}", source.engine, source.id), "kernel", &rows);
+        let here: Vec<&Compared> = others().filter(|row| row.source == index).collect();
+        let mut kinds: Vec<(&str, &str)> = Vec::new();
+        for row in &here {
+            if !kinds.contains(&(&row.peer, &row.kernel)) {
+                kinds.push((&row.peer, &row.kernel));
+            }
         }
+        if kinds.is_empty() {
+            continue;
+        }
+        let line = |&(peer, kernel): &(&str, &str)| {
+            let of_kind = here.iter().filter(|row| (row.peer.as_str(), row.kernel.as_str()) == (peer, kernel));
+            let intervals: Vec<Interval> = of_kind.map(|row| row.interval).collect();
+            let range = span(intervals.iter().map(|interval| interval.ratio)).unwrap_or_default();
+            vec![format!("{}<br>{}", escape(kernel), small(peer)), range, axis.dots(&intervals)]
+        };
+        let lines: Vec<Vec<String>> = kinds.iter().map(line).collect();
+        let caption = format!("{}; {}", source.engine, source.id);
+        text += "<div>";
+        text += &marks::table(&caption, &["kernel", "ratio"], &axis.heading(), &lines);
+        text += &marks::folded("Every length", &every_length(&caption, &here));
+        text += "</div>";
     }
-    if text.is_empty() {
-        return text;
-    }
-    paragraph(
-        "Their time over ours, CPU time, taking turns in one run; right of 1, ours is faster. inverse leaves the factor 1/n out on their \
-         side only, inverse-scaled has it on both.",
-    ) + "<div class=\"two\">"
-        + &text
-        + "</div>"
+    text + "</div>"
+}
+
+fn every_length(caption: &str, rows: &[&Compared]) -> String {
+    let columns = [
+        ("kernel", Column::Text),
+        ("n", Column::Number),
+        ("ratio", Column::Number),
+        ("95 % interval", Column::Number),
+        ("ours", Column::Number),
+        ("theirs", Column::Number),
+        ("pairs", Column::Number),
+    ];
+    let row = |row: &&Compared| {
+        let Interval { ratio, low, high } = row.interval;
+        vec![
+            format!("{} {}", escape(&row.kernel), small(&row.peer)),
+            row.n.to_string(),
+            format!("{ratio:.3}"),
+            format!("{low:.3} .. {high:.3}"),
+            nanoseconds(row.ours_ns),
+            nanoseconds(row.theirs_ns),
+            row.pairs.to_string(),
+        ]
+    };
+    table(&format!("{caption}, every length"), &columns, &rows.iter().map(row).collect::<Vec<_>>())
 }
 
 fn rounds(all: &Gathered) -> String {
@@ -423,7 +458,9 @@ fn provenance(all: &Gathered) -> String {
         ];
         rows.extend(source.machine.iter().map(|(name, value)| (name.as_str(), value.clone())));
         let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![escape(name), escape(&value)]).collect();
-        text += &table(&source.id, &[("what", Column::Text), ("", Column::Text)], &rows);
+        let whole = table(&source.id, &[("what", Column::Text), ("", Column::Text)], &rows);
+        // One is read; of many, each is looked up.
+        text += &if all.sources.len() > 2 { marks::folded(&source.id, &whole) } else { whole };
     }
     let missing: Vec<Vec<String>> = all
         .missing

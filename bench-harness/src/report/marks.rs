@@ -21,7 +21,7 @@ impl Axis {
     pub fn around(values: impl Iterator<Item = f64>) -> Option<Self> {
         let values: Vec<f64> = values.filter(|value| value.is_finite() && *value > 0.0).collect();
         let (low, high) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
-        Some(Self { low: low.min(0.8), high: high.max(1.25) })
+        Some(Self { low: low.min(0.5), high: high.max(2.0) })
     }
 
     /// Where a value lies, in per cent of the width.
@@ -53,21 +53,24 @@ impl Axis {
         format!("<svg class=\"mark\" height=\"16\" aria-hidden=\"true\">{ticks}</svg>")
     }
 
-    /// A dot with its interval; the line at 1 in every row.
+    /// Dots with their intervals; the line at 1 in every row.
     #[must_use]
-    pub fn dot(&self, interval: Interval) -> String {
-        let Interval { ratio, low, high } = interval;
+    pub fn dots(&self, intervals: &[Interval]) -> String {
+        let grid: String = self.ticks().into_iter().map(|tick| rule(self.at(tick), "grid")).collect();
+        let dots: String = intervals.iter().map(|&interval| self.dot(interval)).collect();
+        let one = rule(self.at(1.0), "one");
+        format!("<svg class=\"mark\" height=\"22\" aria-hidden=\"true\">{grid}{one}{dots}</svg>")
+    }
+
+    fn dot(&self, Interval { ratio, low, high }: Interval) -> String {
         let class = match () {
             () if low > 1.0 => "ahead",
             () if high < 1.0 => "behind",
             () => "level",
         };
-        let grid: String = self.ticks().into_iter().map(|tick| rule(self.at(tick), "grid")).collect();
         format!(
-            "<svg class=\"mark\" height=\"22\" aria-hidden=\"true\">{grid}{}\
-             <line class=\"{class}\" x1=\"{:.2}%\" x2=\"{:.2}%\" y1=\"11\" y2=\"11\" stroke-width=\"2\"/>\
-             <circle class=\"{class}\" cx=\"{:.2}%\" cy=\"11\" r=\"4.5\"/></svg>",
-            rule(self.at(1.0), "one"),
+            "<line class=\"{class}\" x1=\"{:.2}%\" x2=\"{:.2}%\" y1=\"11\" y2=\"11\" stroke-width=\"2\"/>\
+             <circle class=\"{class}\" cx=\"{:.2}%\" cy=\"11\" r=\"4.5\"/>",
             self.at(low),
             self.at(high),
             self.at(ratio)
@@ -89,6 +92,12 @@ pub fn bar(share: f64) -> String {
     )
 }
 
+/// What is there for whoever asks: opened by a click or a key, without a script.
+#[must_use]
+pub fn folded(summary: &str, body: &str) -> String {
+    format!("<details><summary>{}</summary>{body}</details>", escape(summary))
+}
+
 /// A ratio in as many digits as it needs.
 #[must_use]
 pub fn figure(value: f64) -> String {
@@ -96,7 +105,12 @@ pub fn figure(value: f64) -> String {
         v if v >= 100.0 => format!("{v:.0}"),
         v if v >= 10.0 => trimmed(format!("{v:.1}")),
         v if v >= 0.095 => trimmed(format!("{v:.2}")),
-        v => trimmed(format!("{v:.3}")),
+        v if v > 0.0 => {
+            // Two digits that say something.
+            let places = (1.0 - v.log10().floor()).min(12.0) as usize;
+            trimmed(format!("{v:.places$}"))
+        }
+        _ => "0".to_owned(),
     }
 }
 
@@ -141,21 +155,21 @@ mod tests {
         let places: Vec<f64> = [0.02, 0.5, 1.0, 12.0, 760.0].map(|value| axis.at(value)).to_vec();
         assert!(places.is_sorted() && places[0] >= 0.0 && places[4] <= 100.0, "{places:?}");
         assert_eq!(axis.ticks(), [0.1, 1.0, 10.0, 100.0]);
-        assert_eq!(Axis::around([1.1, 1.3].into_iter()).expect("figures").ticks(), [1.0]);
+        assert_eq!(Axis::around([1.1, 1.3].into_iter()).expect("figures").ticks(), [0.5, 1.0, 2.0]);
         assert!(Axis::around([f64::NAN].into_iter()).is_none());
     }
 
     #[test]
     fn a_dot_says_by_its_interval_who_is_ahead() {
         let axis = Axis::around([0.5, 2.0].into_iter()).expect("figures");
-        let dot = |low, ratio, high| axis.dot(Interval { ratio, low, high });
+        let dot = |low, ratio, high| axis.dots(&[Interval { ratio, low, high }]);
         assert!(dot(1.1, 1.2, 1.3).contains("ahead") && dot(0.8, 0.9, 0.95).contains("behind"));
         assert!(dot(0.9, 1.1, 1.3).contains("level"));
     }
 
     #[test]
     fn figures_have_the_digits_they_need() {
-        let shown = [759.6, 12.04, 1.3, 0.0312, 2.0].map(figure);
-        assert_eq!(shown, ["760", "12", "1.3", "0.031", "2"]);
+        let shown = [759.6, 12.04, 1.3, 0.0312, 2.0, 0.000_41].map(figure);
+        assert_eq!(shown, ["760", "12", "1.3", "0.031", "2", "0.00041"]);
     }
 }
