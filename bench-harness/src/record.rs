@@ -12,6 +12,7 @@ pub mod fold;
 pub mod formula;
 pub mod index;
 pub mod journal;
+pub mod learning;
 pub mod verify;
 mod version1;
 
@@ -21,6 +22,7 @@ use crate::matrix;
 use crate::matrix::outcome::CellOutcome;
 use crate::matrix::trace::FleetTrace;
 use formula::Formula;
+use learning::{LearnedRound, LearningLine};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
@@ -230,6 +232,8 @@ pub enum Line {
     Matrix(MatrixLine),
     /// A cell of the matrix that went end to end.
     EndToEnd(EndToEnd),
+    /// What a round of recorded training led to.
+    Learning(LearningLine),
     /// The last line of a run that came to its end.
     Footer(Footer),
 }
@@ -324,6 +328,9 @@ pub struct Record {
     /// Cells of the matrix that went end to end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub end_to_end: Vec<EndToEnd>,
+    /// How robots learned, round by round.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learning: Vec<LearnedRound>,
     /// Whether the candidate is slower, where the configuration has terms to say.
     pub decision: Option<Decision>,
     /// How it ended; null for an interrupted run.

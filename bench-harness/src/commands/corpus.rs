@@ -3,13 +3,18 @@
 use super::options::{print, print_json};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 use tensorguard::clock::cpu_ns;
 use tensorguard::failure::Failure;
+use tensorguard::machine::Machine;
 use tensorguard::progress::Progress;
+use tensorguard::record::journal::{self, Journal, clean_enough};
+use tensorguard::record::learning::{self, LearningLine, Successes};
+use tensorguard::record::{Check, Environment, Line};
 use tensorguard::whole_file::Target;
 use workload::corpus::{self, Corpus, Plan, hex};
 use workload::{Config, Effort, Profile, Size, Task, pretrain};
@@ -21,6 +26,7 @@ Examples:
   tensorguard corpus make --size 10mb --robots 4 --rounds 2 --out big.corpus  few robots; cells replay them in turn
   tensorguard corpus verify il.corpus --hash 1f0c...                          is it what a result names?
   tensorguard corpus stats il.corpus
+  tensorguard corpus stats il.corpus --out results                            kept as a record, to be verified
 
 The same command on the same machine trains the same updates. The hash also covers the CPU times that were measured, so
 a corpus made again has another one.";
@@ -52,6 +58,9 @@ enum Action {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Keep how robots learned as a record, in a new folder <date>-<machine>-learning-<task> here; replays the corpus first.
+        #[arg(long, value_name = "FOLDER", conflicts_with = "json")]
+        out: Option<PathBuf>,
     },
 }
 
@@ -108,7 +117,8 @@ impl CorpusCommand {
         match &self.action {
             Action::Make(make) => make.run(),
             Action::Verify { file, hash } => verify(file, hash.as_deref()),
-            Action::Stats { file, json } => {
+            Action::Stats { file, out: Some(out), .. } => keep(file, out),
+            Action::Stats { file, json, out: None } => {
                 let stats = Stats::of(&mut open(file)?)?;
                 if *json { print_json(&stats) } else { print(&stats.to_string()) }
             }
@@ -168,6 +178,38 @@ fn verify(file: &Path, wanted: Option<&str>) -> Result<(), Failure> {
         corpus.replay(campaign).map_err(failed)?;
     }
     print(&format!("{}: whole, replayed, hash {hash}\n", file.display()))
+}
+
+/// A record of what the corpus found, robot by robot.
+fn keep(file: &Path, parent: &Path) -> Result<(), Failure> {
+    clean_enough(parent)?;
+    let mut corpus = open(file)?;
+    for campaign in 0..corpus.plan().campaigns {
+        corpus.replay(campaign).map_err(failed)?;
+    }
+    let (hash, plan) = (corpus.hash(), corpus.plan().clone());
+    let what = format!("learning-{}", plan.config.task.name());
+    let environment = Environment { machine: Machine::look(), engine: "candle".to_owned(), gpu: None };
+    let config = BTreeMap::from([("corpus".to_owned(), serde_json::to_value(&plan)?)]);
+    let begin =
+        journal::Plan { command: "corpus", what: &what, config, corpus_sha256: Some(hash.clone()), environment };
+    let mut journal = Journal::begin(parent, begin)?;
+    let claim = "the updates lead to every adapter that was judged".to_owned();
+    journal.write(&Line::Check(Check { cell: what, claim, digest: Some(hash), holds: true }))?;
+    for outcome in corpus.outcomes() {
+        let (campaign, round) = (outcome.campaign + 1, outcome.round + 1);
+        let (held_out, outside) = (successes(&outcome.held_out), successes(&outcome.outside));
+        let (episodes, adapter) = (plan.effort.episodes, outcome.adapter.clone());
+        journal.write(&Line::Learning(LearningLine { campaign, round, episodes, held_out, outside, adapter }))?;
+    }
+    let (folder, record) = journal.finish(|record| learning::table(&record.learning))?;
+    print(&format!("{}\n{}: a record\n", learning::table(&record.learning), folder.display()))
+}
+
+fn successes(pair: &corpus::Pair) -> Successes {
+    let count = |record: &workload::Record| record.episodes.iter().filter(|episode| episode.success).count() as u32;
+    let of = |evaluation: &workload::Evaluation| evaluation.records.iter().map(count).collect();
+    Successes { old: of(&pair.old), new: of(&pair.new) }
 }
 
 fn open(file: &Path) -> Result<Corpus<BufReader<File>>, Failure> {

@@ -1,5 +1,6 @@
 //! From the lines of a journal to a record: every figure that is not a sample is computed here, and nowhere else.
 
+use super::learning::learned;
 use super::{Cell, Figure, Line, MatrixLine, Measure, Property, Ratio, Record, Sample, Stage, sha256};
 use crate::decision::{Terms, decide};
 use crate::matrix;
@@ -56,10 +57,12 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
         checks: Vec::new(),
         matrix: Vec::new(),
         end_to_end: Vec::new(),
+        learning: Vec::new(),
         decision: None,
         footer: None,
         journal_sha256: journal.sha256.clone(),
     };
+    let mut lessons = Vec::new();
     let mut stages: HashMap<(&str, &str), Vec<&Sample>> = HashMap::new();
     for line in lines {
         match line {
@@ -91,6 +94,7 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
             Line::Check(check) => record.checks.push(check.clone()),
             Line::Matrix(MatrixLine { trace, cells }) => record.matrix.extend(outcomes(trace, cells)?),
             Line::EndToEnd(run) => record.end_to_end.push(run.clone()),
+            Line::Learning(line) => lessons.push(line),
             Line::Footer(footer) => record.footer = Some(footer.clone()),
         }
     }
@@ -100,6 +104,7 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
             (stage.figures, stage.ratios) = aggregates(samples)?;
         }
     }
+    record.learning = learned(&lessons)?;
     record.noise = noise(&record);
     derive(&mut record)?;
     if let Some(terms) = record.header.config.get(TERMS) {

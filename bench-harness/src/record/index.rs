@@ -49,7 +49,9 @@ fn line(id: &str, record: &Value) -> String {
             short(&git) + changes
         }),
     };
-    let rows = ["/matrix", "/cells", "/rows", "/report/rows"].iter().find_map(|rows| record.pointer(rows)?.as_array());
+    let rows = ["/matrix", "/learning", "/cells", "/rows", "/report/rows"]
+        .iter()
+        .find_map(|rows| record.pointer(rows)?.as_array());
     let rows = rows.map_or(0, Vec::len);
     let noise = record.get("noise").and_then(Value::as_f64);
     let noise = noise.map_or("not measured".to_owned(), |noise| format!("{:.1} %", 100.0 * noise));

@@ -28,6 +28,8 @@ impl std::error::Error for StartError {}
 pub struct Desk {
     book: Mutex<Book>,
     adding: Mutex<Adding>,
+    /// Held by whoever has an upload in memory to look at it: one at a time, however many robots end theirs together.
+    looking: Mutex<()>,
     disk: Arc<dyn Disk>,
     backend: Box<dyn Backend>,
     clock: Box<dyn Fn() -> Millis + Send + Sync>,
@@ -75,8 +77,8 @@ impl Desk {
             }
         }
         let book = Mutex::new(Book { rounds, journal });
-        let adding = Mutex::default();
-        let desk = Self { book, adding, disk, backend, clock, changes: watch::Sender::new(0) };
+        let (adding, looking) = (Mutex::default(), Mutex::default());
+        let desk = Self { book, adding, looking, disk, backend, clock, changes: watch::Sender::new(0) };
         desk.sweep().map_err(|error| StartError(error.to_string()))?;
         desk.tick().map_err(|refused| StartError(refused.to_string()))?;
         Ok(desk)
@@ -171,9 +173,11 @@ impl Desk {
     fn finish(&self, robot: RobotId, root: Id) -> Result<Reply, Refused> {
         let set = hold(&self.book).rounds.summing().ok_or(Refused::Late)?;
         let head = hold(&self.book).rounds.head_of(robot).ok_or(Refused::OtherRound)?;
+        let looking = hold(&self.looking);
         let upload = read(&set, root, &head, self.disk.as_ref()).map_err(Refused::not_kept)?;
         Ciphertext::read(set.round.agreement(), &upload).map_err(Refused::malformed)?;
         drop(upload);
+        drop(looking);
         let mut book = hold(&self.book);
         let event = book.rounds.stored(robot, root)?;
         self.enter(&mut book, &[event])?;

@@ -162,6 +162,16 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), work).await.expect("done in time") })
 }
 
+/// Runs one party's future for so long at most; then the party is gone, wherever it was.
+pub(crate) fn live<T>(life: Duration, work: impl Future<Output = T>) -> Option<T> {
+    block_on(async { tokio::time::timeout(life, work).await.ok() })
+}
+
+/// Lives that grow longer, so that the last ones are long enough: two milliseconds, and a tenth more each time.
+pub(crate) fn lives() -> impl Iterator<Item = Duration> {
+    (0..60).map(|count| Duration::from_secs_f64(0.002 * 1.1f64.powi(count)))
+}
+
 /// The signing keys of robot `number`.
 pub(crate) fn identity(number: u8) -> Identity {
     Identity::generate(&mut ChaCha20Rng::seed_from_u64(5000 + u64::from(number)))
@@ -246,6 +256,17 @@ pub(crate) fn run_robot(
     arm: &mut Arm,
     watch: &mut dyn FnMut(fleet_client::News) -> ControlFlow<()>,
 ) {
+    assert!(run_robot_for(fleet, server, arm, Duration::from_secs(120), watch), "robot {} is not done", arm.number);
+}
+
+/// The same, killed after `life`; says whether it was done before.
+pub(crate) fn run_robot_for(
+    fleet: &Fleet,
+    server: SocketAddr,
+    arm: &mut Arm,
+    life: Duration,
+    watch: &mut dyn FnMut(fleet_client::News) -> ControlFlow<()>,
+) -> bool {
     let folder = fleet.path(&format!("robot-{}", arm.number));
     let mut rng = ChaCha20Rng::seed_from_u64(1000 + u64::from(arm.number));
     let holder: HolderPublic = fleet.holder_key().public();
@@ -260,7 +281,21 @@ pub(crate) fn run_robot(
         rest: Duration::from_millis(50),
     };
     let mut link = fleet.link(&format!("robot-{}", arm.number), server);
-    block_on(fleet_client::run(&mut member, &mut link, arm, watch)).unwrap();
+    let done = live(life, fleet_client::run(&mut member, &mut link, arm, watch));
+    done.is_some_and(|result| result == Ok(()))
+}
+
+/// A robot is done when it has applied a package and the server has nothing more for it.
+pub(crate) fn until_applied() -> impl FnMut(fleet_client::News) -> ControlFlow<()> {
+    let mut applied = false;
+    move |news| match news {
+        fleet_client::News::Applied(..) => {
+            applied = true;
+            ControlFlow::Continue(())
+        }
+        fleet_client::News::Idle if applied => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    }
 }
 
 /// The key holder at work until `watch` says to stop.
@@ -272,6 +307,19 @@ pub(crate) fn run_holder(
     deployer: &mut dyn Deployer,
     watch: &mut dyn FnMut(fleet_keyholder::News) -> ControlFlow<()>,
 ) {
+    let life = Duration::from_secs(120);
+    assert!(run_holder_for(fleet, server, registry, (log, deployer), life, watch), "the key holder is not done");
+}
+
+/// The same, killed after `life`; says whether it was done before.
+pub(crate) fn run_holder_for(
+    fleet: &Fleet,
+    server: SocketAddr,
+    registry: &Registry,
+    (log, deployer): (&mut ForgetfulLog, &mut dyn Deployer),
+    life: Duration,
+    watch: &mut dyn FnMut(fleet_keyholder::News) -> ControlFlow<()>,
+) -> bool {
     let key = fleet.holder_key();
     let mut custody = Custody {
         key: &key,
@@ -284,7 +332,7 @@ pub(crate) fn run_holder(
     };
     let mut link = fleet.link("holder", server);
     let rest = Duration::from_millis(50);
-    block_on(fleet_keyholder::run(&mut custody, &mut link, deployer, rest, watch));
+    live(life, fleet_keyholder::run(&mut custody, &mut link, deployer, rest, watch)).is_some()
 }
 
 /// Robots until each has applied a package, and the key holder until a round is settled.
@@ -331,7 +379,7 @@ pub(crate) fn run_until(fleet: &Fleet, server: SocketAddr, numbers: Range<u8>, o
     })
 }
 
-fn start_robots<'scope>(
+pub(crate) fn start_robots<'scope>(
     fleet: &'scope Fleet,
     way: impl Fn(u8) -> SocketAddr,
     numbers: Range<u8>,
@@ -340,15 +388,8 @@ fn start_robots<'scope>(
     let start = |number| {
         let server = way(number);
         scope.spawn(move || {
-            let (mut arm, mut applied) = (Arm::new(number), false);
-            run_robot(fleet, server, &mut arm, &mut |news| match news {
-                fleet_client::News::Applied(..) => {
-                    applied = true;
-                    ControlFlow::Continue(())
-                }
-                fleet_client::News::Idle if applied => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            });
+            let mut arm = Arm::new(number);
+            run_robot(fleet, server, &mut arm, &mut until_applied());
             arm
         })
     };
