@@ -17,6 +17,7 @@ pub(crate) mod gate;
 pub(crate) mod gpu;
 pub(crate) mod kat;
 pub(crate) mod keyholder;
+pub(crate) mod link_probe;
 pub(crate) mod micro;
 pub(crate) mod options;
 pub(crate) mod report;

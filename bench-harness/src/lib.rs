@@ -44,6 +44,7 @@ pub mod round_peer;
 pub mod rounds;
 pub mod scaling;
 pub mod sensors;
+pub mod shaping;
 pub mod stats;
 pub mod sysfs;
 pub mod table;

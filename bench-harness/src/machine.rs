@@ -72,6 +72,19 @@ pub fn busy_ns() -> Option<u64> {
     Some(ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()))
 }
 
+/// CPU time of a process so far, in ticks of some milliseconds.
+#[must_use]
+pub fn process_ns(process: u32) -> Option<u64> {
+    let ticks = process_ticks(&read(&format!("/proc/{process}/stat"))?)?;
+    Some(ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()))
+}
+
+/// User and system time are the 14th and 15th field; the second, in brackets, may hold anything.
+fn process_ticks(stat: &str) -> Option<u64> {
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
+}
+
 /// The first line's user, nice, system, interrupts and what the host took; not idle or waiting.
 fn busy_ticks(stat: &str) -> Option<u64> {
     let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
@@ -194,5 +207,12 @@ mod tests {
     #[test]
     fn programs_are_looked_up() {
         assert!(program("no-such-program-anywhere").is_none());
+    }
+
+    #[test]
+    fn a_process_s_own_time_is_found_behind_any_name() {
+        assert_eq!(process_ticks("7 (a) b (c)) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 1"), Some(300));
+        assert_eq!(process_ticks("7 (cut) S 1"), None);
+        assert!(process_ns(std::process::id()).is_some() || !cfg!(target_os = "linux"));
     }
 }

@@ -6,8 +6,8 @@ mod commands;
 use clap::{Parser, Subcommand};
 use commands::{
     ab, authority, baseline, bundle, calibrate, compare, compare_peers, completions, corpus, decisions, demo, doctor,
-    gate, gpu, kat, keyholder, micro, report, results, robot, round_memory, run, server, sum_uploads, table, validate,
-    verify,
+    gate, gpu, kat, keyholder, link_probe, micro, report, results, robot, round_memory, run, server, sum_uploads,
+    table, validate, verify,
 };
 use std::process::ExitCode;
 use tensorguard::failure::Failure;
@@ -69,6 +69,7 @@ enum Command {
     ComparePeers(compare_peers::ComparePeers),
     SumUploads(sum_uploads::SumUploads),
     RoundMemory(round_memory::RoundMemory),
+    LinkProbe(link_probe::LinkProbe),
     Kat(kat::Kat),
     Demo(demo::Demo),
     Authority(authority::Authority),
@@ -133,6 +134,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::ComparePeers(compare_peers)) => compare_peers.run(),
         Some(Command::SumUploads(sum_uploads)) => sum_uploads.run(),
         Some(Command::RoundMemory(round_memory)) => round_memory.run(),
+        Some(Command::LinkProbe(probe)) => probe.run(),
         Some(Command::Kat(kat)) => kat.run(),
         Some(Command::Demo(demo)) => demo.run(),
         Some(Command::Authority(authority)) => authority.run(),

@@ -17,3 +17,4 @@ pub mod pipeline;
 pub mod run;
 pub mod tpdi;
 pub mod trace;
+pub mod whole;

@@ -21,6 +21,7 @@ use crate::machine::Machine;
 use crate::matrix;
 use crate::matrix::outcome::CellOutcome;
 use crate::matrix::trace::FleetTrace;
+use crate::matrix::whole::{WholeLine, WholeOutcome};
 use formula::Formula;
 use learning::{LearnedRound, LearningLine};
 use schemars::JsonSchema;
@@ -231,7 +232,7 @@ pub enum Line {
     /// What a fleet of the matrix did, and the cells that it stands for.
     Matrix(MatrixLine),
     /// A cell of the matrix that went end to end.
-    EndToEnd(EndToEnd),
+    EndToEnd(WholeLine),
     /// What a round of recorded training led to.
     Learning(LearningLine),
     /// The last line of a run that came to its end.
@@ -246,20 +247,6 @@ pub struct MatrixLine {
     pub trace: FleetTrace,
     /// The cells.
     pub cells: Vec<matrix::grid::Cell>,
-}
-
-/// A cell of the matrix that went end to end, through separate processes, beside the same cell put together from its parts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EndToEnd {
-    /// The cell.
-    pub cell: String,
-    /// What was run.
-    pub how: String,
-    /// Put together from the parts' times.
-    pub composed_s: f64,
-    /// As a whole, by the clock.
-    pub end_to_end_s: f64,
 }
 
 /// A raw sample.
@@ -327,7 +314,7 @@ pub struct Record {
     pub matrix: Vec<CellOutcome>,
     /// Cells of the matrix that went end to end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub end_to_end: Vec<EndToEnd>,
+    pub end_to_end: Vec<WholeOutcome>,
     /// How robots learned, round by round.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learning: Vec<LearnedRound>,

@@ -12,6 +12,7 @@ use tensorguard::matrix::learning::Budget;
 use tensorguard::matrix::pipeline::Profile;
 use tensorguard::matrix::run::{self, REPORT, Request};
 use tensorguard::record::Label;
+use tensorguard::shaping::Shaping;
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -21,6 +22,8 @@ Examples:
   tensorguard run --filter 'clients>=20 && net==10mbit'              some cells of it
   tensorguard run --preset standard --time-budget 10m                what fits, the rest named as not run
   tensorguard run --preset standard --resume tensorguard-results/... go on after Ctrl-C
+  tensorguard run --link paced                                       end to end over 10, 100 and 1000 Mbit/s
+  tensorguard run --require M                                        nothing derived: the cell that goes end to end alone
 
 Keys of a filter: task, clients, size, net, rtt. Compare by == != >= <= > <, join by &&.";
 
@@ -35,7 +38,15 @@ pub(crate) struct Run {
     /// Stop beginning new fleets after this long: 90s, 20m, 2h.
     #[arg(long, value_name = "TIME", value_parser = time)]
     time_budget: Option<Duration>,
-    /// Labels that active time may have, such as M,D; without D, nothing composed passes, and nothing is run.
+    /// How robots reach the server in the cell that goes end to end: over the bare loopback, through a pacer, or through network
+    /// namespaces that the kernel shapes (as root). Paced and netns run it once for each selected link.
+    #[arg(long, value_enum, value_name = "LINK", default_value_t = Shaping::Loopback)]
+    link: Shaping,
+    /// How often the cell goes end to end, of which the middle counts; by default once, for publishing three times.
+    #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u32).range(1..=20))]
+    end_to_end: Option<u32>,
+    /// Labels that active time may have, such as M,D. Without D only the cell that goes end to end is run: M over the bare
+    /// loopback, E over a shaped link.
     #[arg(long, value_name = "LABELS", value_delimiter = ',', value_parser = label)]
     require: Vec<Label>,
     /// Folder in which a new folder <date>-<machine>-matrix-<preset> is made.
@@ -71,7 +82,9 @@ impl Which {
         let mut budget = Budget::new(self.preset.campaigns());
         (budget.profile, budget.seed) = (self.profile, self.seed);
         budget.trained = self.train.unwrap_or(budget.trained);
-        Request { preset: self.preset, filter: self.filter.clone(), time_budget: None, require: vec![], budget }
+        let (preset, filter, shaping) = (self.preset, self.filter.clone(), Shaping::Loopback);
+        let whole_runs = preset.whole_runs();
+        Request { preset, filter, time_budget: None, require: vec![], budget, shaping, whole_runs }
     }
 }
 
@@ -91,15 +104,29 @@ impl Run {
     pub(crate) fn smoke() -> Self {
         let which =
             Which { preset: Preset::Smoke, filter: String::new(), profile: Profile::Bits8, train: None, seed: 1 };
-        Self { which, engine: Engine { isa: None }, time_budget: None, require: vec![], out: OUT.into(), resume: None }
+        let (engine, link) = (Engine { isa: None }, Shaping::Loopback);
+        Self {
+            which,
+            engine,
+            time_budget: None,
+            link,
+            end_to_end: None,
+            require: vec![],
+            out: OUT.into(),
+            resume: None,
+        }
     }
 
     pub(crate) fn run(&self) -> Result<(), Failure> {
         interrupt::listen()?;
-        let request = Request { time_budget: self.time_budget, require: self.require.clone(), ..self.which.request() };
+        let (time_budget, require, shaping) = (self.time_budget, self.require.clone(), self.link);
+        let planned = self.which.request();
+        let whole_runs = self.end_to_end.unwrap_or(planned.whole_runs);
+        let request = Request { time_budget, require, shaping, whole_runs, ..planned };
         let (folder, record) = run::run(&self.engine.cpu(1)?, &request, &self.out, self.resume.as_deref())?;
         print(&run::summary(&record))?;
-        print(&format!("\nThe report: {}\n", folder.join(REPORT).display()))
+        print(&format!("\nThe report: {}\n", folder.join(REPORT).display()))?;
+        run::verdict(&request, &record)
     }
 }
 

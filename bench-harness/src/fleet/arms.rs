@@ -24,12 +24,19 @@ const BASE: &str = "base.safetensors";
 /// # Errors
 /// [`Failure`].
 pub fn prepare(folder: &Path, config: Config) -> Result<(Id, f32), Failure> {
-    let base = pretrain(&config).map_err(failed)?;
+    write_lesson(folder, config, &pretrain(&config).map_err(failed)?)
+}
+
+/// The same with a base policy that is there already.
+///
+/// # Errors
+/// [`Failure`].
+pub fn write_lesson(folder: &Path, config: Config, base: &Base) -> Result<(Id, f32), Failure> {
     let bytes = base.to_safetensors().map_err(failed)?;
     fs::create_dir_all(folder).map_err(failed)?;
     fs::write(folder.join(LESSON), serde_json::to_string_pretty(&config)? + "\n").map_err(failed)?;
     fs::write(folder.join(BASE), &bytes).map_err(failed)?;
-    let learner = workload::Learner::new(config, base).map_err(failed)?;
+    let learner = workload::Learner::new(config, base.clone()).map_err(failed)?;
     let update = learner.local_update(0, &learner.initial_adapter(), 0).map_err(failed)?;
     Ok((Id(Sha256::digest(&bytes).into()), update.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()))))
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use trust::package::{ADAPTER, Package};
 
 /// Without news for so long, something is wrong.
@@ -26,6 +26,8 @@ pub(crate) struct Told {
     pub(crate) party: String,
     /// The line.
     pub(crate) line: Option<String>,
+    /// When it was heard.
+    pub(crate) at: Instant,
 }
 
 impl Told {
@@ -37,6 +39,13 @@ impl Told {
 
 /// A party's process; killed when dropped.
 pub(crate) struct Party(Child);
+
+impl Party {
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
 
 impl Drop for Party {
     fn drop(&mut self) {
@@ -123,7 +132,7 @@ impl Scene {
         std::thread::spawn(move || {
             let read = out.into_iter().flat_map(|out| BufReader::new(out).lines().map_while(Result::ok));
             for line in read.map(Some).chain([None]) {
-                if lines.send(Told { party: name.clone(), line }).is_err() {
+                if lines.send(Told { party: name.clone(), line, at: Instant::now() }).is_err() {
                     return;
                 }
             }
@@ -195,7 +204,6 @@ pub(crate) fn distance(old: &[f32], new: &[f32], mean: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     #[test]
     fn a_party_that_ends_is_not_waited_for() {

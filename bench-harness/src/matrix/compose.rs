@@ -256,6 +256,7 @@ mod tests {
             plain_open_ns: 1_000_000,
         };
         let round = RoundTrace {
+            collect_ns: vec![],
             train_ns: ms(&[100, 200]),
             collect_s: 30.0,
             times,

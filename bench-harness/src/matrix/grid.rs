@@ -145,6 +145,21 @@ impl Preset {
         }
     }
 
+    /// How often a cell goes end to end.
+    #[must_use]
+    pub fn whole_runs(self) -> u32 {
+        match self {
+            Self::Smoke | Self::Quick => 1,
+            Self::Standard | Self::Full => 3,
+        }
+    }
+
+    /// Whether a composed total that is not confirmed end to end is refused.
+    #[must_use]
+    pub fn refuses(self) -> bool {
+        matches!(self, Self::Standard | Self::Full)
+    }
+
     fn holds(self, cell: &Cell) -> bool {
         let Cell { task, clients, size, .. } = *cell;
         let imitation = task == Task::Imitation;

@@ -196,9 +196,11 @@ impl<'a> Campaign<'a> {
         learned_from: &mut Sha256,
         backend: &dyn Backend,
     ) -> Result<(RoundTrace, RoundRecord), Failure> {
-        let (mut updates, mut train_ns, mut collect_s) = (Vec::new(), Vec::new(), 0.0f64);
+        let (mut updates, mut collect_ns, mut train_ns, mut collect_s) = (vec![], vec![], vec![], 0.0f64);
         for robot in 0..self.trained {
+            let begin = cpu_ns();
             let experience = self.learner.collect(robot, candidate, self.rounds).map_err(failed)?;
+            collect_ns.push(cpu_ns() - begin);
             collect_s = collect_s.max(experience.seconds());
             let begin = cpu_ns();
             updates.push(self.learner.train(&experience, candidate).map_err(failed)?);
@@ -220,6 +222,7 @@ impl<'a> Campaign<'a> {
         let record =
             RoundRecord { context: outcome.context, robots: self.fleet.clients, weight: u64::from(self.fleet.clients) };
         let round = RoundTrace {
+            collect_ns,
             train_ns,
             collect_s,
             times: outcome.times,

@@ -4,6 +4,7 @@ use super::compose::{Arm, Stage};
 use super::explain::{active, duration, meaning};
 use super::outcome::{ArmOutcome, CellOutcome};
 use super::tpdi::Figure;
+use super::whole;
 use crate::record::{Label, Record};
 use crate::report::chart::{Part, Point, Series, Words, heat, lines, waterfall};
 use crate::report::page::{Column, Page, escape, paragraph, strip, table};
@@ -13,7 +14,10 @@ use std::collections::BTreeSet;
 #[must_use]
 pub fn page(record: &Record) -> Option<String> {
     let cells: Vec<&CellOutcome> = record.matrix.iter().collect();
-    let shown = representative(&cells)?;
+    let shown = representative(&cells);
+    if shown.is_none() && record.end_to_end.is_empty() {
+        return None;
+    }
     let header = &record.header;
     let lead = format!(
         "What it takes until a fleet runs a policy that is provably better, from collecting to roll-out, with every failed \
@@ -21,6 +25,11 @@ pub fn page(record: &Record) -> Option<String> {
         header.id, header.begin_utc
     );
     let mut page = Page::new("Time per deployed improvement", &lead);
+    let Some(shown) = shown else {
+        page.section("composed", "End to end", whole::page::section(record));
+        page.section("trust", "Where and how this was measured", environment(record));
+        return Some(page.finish());
+    };
     page.section("verdict", "At a glance", verdict(&cells, shown));
     page.section("tpdi", "Every cell", every_cell(&cells));
     page.section("stages", "Where the time goes", stages(&cells));
@@ -29,7 +38,7 @@ pub fn page(record: &Record) -> Option<String> {
     page.section("encryption", "What encryption costs", encryption(&cells));
     page.section("failures", "How often attempts fail", failures(&cells));
     page.section("right", "Whether the mean is right", rightness(record, &cells));
-    page.section("composed", "Composed against end to end", end_to_end(record));
+    page.section("composed", "Composed against end to end", whole::page::section(record));
     page.section("trust", "Where and how this was measured", environment(record));
     Some(page.finish())
 }
@@ -399,35 +408,6 @@ fn rightness(record: &Record, cells: &[&CellOutcome]) -> String {
          within a step of the grid. {} further checks, {wrong} failed. The suite is FL-4096-60; its security estimate is in docs/PARAMETERS.md.",
         record.checks.len()
     ))
-}
-
-fn end_to_end(record: &Record) -> String {
-    let columns = [
-        ("cell", Column::Text),
-        ("composed", Column::Number),
-        ("end to end", Column::Number),
-        ("composed over end to end", Column::Number),
-        ("how", Column::Text),
-    ];
-    let rows: Vec<Vec<String>> = record
-        .end_to_end
-        .iter()
-        .map(|run| {
-            vec![
-                escape(&run.cell),
-                escape(&duration(run.composed_s)),
-                escape(&duration(run.end_to_end_s)),
-                format!("{:.2}", run.composed_s / run.end_to_end_s),
-                escape(&run.how),
-            ]
-        })
-        .collect();
-    if rows.is_empty() {
-        return paragraph(
-            "No cell of this run went end to end through separate processes: every total above is composed.",
-        );
-    }
-    table("The same cell, put together from its parts and run as a whole", &columns, &rows)
 }
 
 fn environment(record: &Record) -> String {

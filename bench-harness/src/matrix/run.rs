@@ -1,10 +1,11 @@
 //! Running the matrix: fleet by fleet, each kept as soon as it is done, so that a run that was stopped goes on where it was.
 
-use super::explain::headline;
-use super::grid::{Cell, Fleet, Preset};
+use super::explain::{headline, meaning};
+use super::grid::{self, Cell, Fleet, Link, Preset};
 use super::learning::{self, Budget};
 use super::outcome::CellOutcome;
-use super::{compose, link, page};
+use super::whole::run::Order;
+use super::{compose, link, page, whole};
 use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::interrupt;
@@ -12,6 +13,7 @@ use crate::machine::Machine;
 use crate::progress::Progress;
 use crate::record::journal::{Journal, Plan, RESULT};
 use crate::record::{Environment, Label, Line, MatrixLine, Record};
+use crate::shaping::Shaping;
 use crate::whole_file::Target;
 use kernels::Backend;
 use kernels::cpu::Cpu;
@@ -20,6 +22,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use workload::{Base, Task};
 
 /// The report's name in a result's folder.
 pub const REPORT: &str = "report.html";
@@ -37,6 +40,17 @@ pub struct Request {
     pub require: Vec<Label>,
     /// Its campaigns, attempts, rounds.
     pub budget: Budget,
+    /// How robots of cells that go end to end reach their server.
+    pub shaping: Shaping,
+    /// How often each of them is run; 0 for no such cells.
+    pub whole_runs: u32,
+}
+
+impl Request {
+    /// Whether cells are put together from parts: their transfers are derived.
+    fn composes(&self) -> bool {
+        self.require.is_empty() || self.require.contains(&Label::D)
+    }
 }
 
 /// The cells of a request, fleet by fleet.
@@ -66,6 +80,9 @@ fn config(request: &Request) -> Result<BTreeMap<String, Value>, Failure> {
         ("min_effect".to_owned(), json!(thresholds.min_effect)),
         ("link_formula".to_owned(), json!(link::FORMULA)),
         ("server_mbit_per_s".to_owned(), json!(compose::SERVER.mbit_per_s)),
+        ("end_to_end_runs".to_owned(), json!(request.whole_runs)),
+        ("end_to_end_link".to_owned(), json!(request.shaping)),
+        ("composed".to_owned(), json!(request.composes())),
     ]))
 }
 
@@ -75,34 +92,29 @@ fn config(request: &Request) -> Result<BTreeMap<String, Value>, Failure> {
 /// [`Failure::Unmet`] before anything is measured where the labels that are required cannot be had;
 /// [`Failure::Interrupted`] after Ctrl-C, saying how to go on; what a fleet's run gives.
 pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -> Result<(PathBuf, Record), Failure> {
-    require(request)?;
     let fleets = cells(request)?;
+    let whole = whole_of(request, &fleets);
+    require(request, whole.as_ref())?;
     let config = config(request)?;
-    let (mut journal, done): (_, Vec<Fleet>) = match resume {
+    let (mut journal, done) = match resume {
         None => (begin(cpu, request, parent, config)?, Vec::new()),
-        Some(folder) => {
-            let (journal, lines) = Journal::resume(folder, &config)?;
-            let done = lines.iter().filter_map(|line| match line {
-                Line::Matrix(MatrixLine { trace, .. }) => Some(trace.fleet),
-                _ => None,
-            });
-            (journal, done.collect())
-        }
+        Some(folder) => Journal::resume(folder, &config)?,
     };
+    if whole.is_none() && request.whole_runs > 0 && resume.is_none() {
+        journal.write(&absent("end-to-end".to_owned(), NO_WHOLE.to_owned()))?;
+    }
     let began = Instant::now();
-    let left: Vec<_> = fleets.into_iter().filter(|(fleet, _)| !done.contains(fleet)).collect();
-    let mut progress = Progress::new(left.len() * request.budget.campaigns as usize);
+    let left = left(request, fleets, whole, &done);
+    let mut progress = Progress::new(left.iter().map(|left| left.steps(request)).sum());
     let mut base = None;
-    for (fleet, cells) in left {
+    for left in left {
+        let Left { fleet, .. } = left;
         if interrupt::asked() {
-            let folder = journal.folder().display();
-            let why = format!("what was measured is kept; go on with the same options and --resume {folder}");
-            return Err(Failure::Interrupted(why));
+            return Err(interrupted(&journal));
         }
         if request.time_budget.is_some_and(|budget| began.elapsed() >= budget) {
-            for cell in cells {
-                let reason = "the time budget was spent: give a longer --time-budget".to_owned();
-                journal.write(&Line::NotRun { cell: cell.to_string(), properties: BTreeMap::new(), reason })?;
+            for cell in left.names(request) {
+                journal.write(&absent(cell, "the time budget was spent: give a longer --time-budget".to_owned()))?;
             }
             continue;
         }
@@ -115,9 +127,15 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
                 learning::version_zero(fleet, &request.budget)?
             }
         };
-        let trace = learning::run(fleet, &version_zero, &request.budget, cpu, &mut progress)?;
+        if !left.cells.is_empty() {
+            let trace = learning::run(fleet, &version_zero, &request.budget, cpu, &mut progress)?;
+            journal.write(&Line::Matrix(MatrixLine { trace, cells: left.cells }))?;
+        }
+        match end_to_end((fleet, &version_zero), &left.links, request, &mut journal, &mut progress) {
+            Err(Failure::Interrupted(_)) => return Err(interrupted(&journal)),
+            done => done?,
+        }
         base = Some((kind, version_zero));
-        journal.write(&Line::Matrix(MatrixLine { trace, cells }))?;
     }
     drop(progress);
     let (folder, record) = journal.finish(summary)?;
@@ -133,28 +151,173 @@ fn begin(cpu: &Cpu, request: &Request, parent: &Path, config: BTreeMap<String, V
     Journal::begin(parent, Plan { command: "run", what: &what, config, corpus_sha256: None, environment })
 }
 
-/// What a composed cell always contains: transfers by formula. Whoever demands otherwise is told before hours are spent.
-fn require(request: &Request) -> Result<(), Failure> {
-    if request.require.is_empty() || request.require.contains(&Label::D) {
+/// Whoever demands what a run cannot give is told before hours are spent: a composed cell always has transfers by formula, so without
+/// D only cells that go end to end are run.
+fn require(request: &Request, whole: Option<&(Fleet, Vec<Option<Link>>)>) -> Result<(), Failure> {
+    let label = request.shaping.label();
+    if request.composes() {
         return Ok(());
     }
-    Err(Failure::Unmet(
-        "cells are composed: their transfers are derived (D) by a formula; allow D, or look at the cells that went end to end".to_owned(),
-    ))
+    if whole.is_none() {
+        return Err(Failure::Unmet(format!("without D only a cell that goes end to end is run, and {NO_WHOLE}")));
+    }
+    if !request.require.contains(&label) {
+        return Err(Failure::Unmet(format!(
+            "without D only a cell that goes end to end is run, and over this link its time is {label:?}, {}: allow {label:?}, or D",
+            meaning(label)
+        )));
+    }
+    Ok(())
+}
+
+/// Why no cell goes end to end.
+const NO_WHOLE: &str =
+    "none that is selected has at most 20 robots and 100 KB: every robot is a process here; widen --filter";
+
+/// The fleet that goes end to end, and over which links: by imitation if any is, nearest to ten robots, the smallest updates.
+fn whole_of(request: &Request, fleets: &[(Fleet, Vec<Cell>)]) -> Option<(Fleet, Vec<Option<Link>>)> {
+    let fits = |fleet: &Fleet| request.whole_runs > 0 && fleet.clients <= 20 && grid::bytes(fleet.size) <= 100_000;
+    let key = |fleet: &Fleet| (fleet.task != Task::Imitation, fleet.clients.abs_diff(10), grid::bytes(fleet.size));
+    let (fleet, cells) = fleets.iter().filter(|(fleet, _)| fits(fleet)).min_by_key(|(fleet, _)| key(fleet))?;
+    let links = match request.shaping {
+        Shaping::Loopback => vec![None],
+        Shaping::Paced | Shaping::Netns => cells.iter().map(|cell| Some(cell.link)).collect(),
+    };
+    Some((*fleet, links))
+}
+
+fn interrupted(journal: &Journal) -> Failure {
+    let folder = journal.folder().display();
+    Failure::Interrupted(format!("what was measured is kept; go on with the same options and --resume {folder}"))
+}
+
+/// What is left of a fleet.
+struct Left {
+    fleet: Fleet,
+    /// Cells to put together; none where they were, or where none are.
+    cells: Vec<Cell>,
+    /// Links to go end to end over.
+    links: Vec<Option<Link>>,
+}
+
+impl Left {
+    fn steps(&self, request: &Request) -> usize {
+        let campaigns = if self.cells.is_empty() { 0 } else { request.budget.campaigns as usize };
+        campaigns + self.links.len() * request.whole_runs as usize
+    }
+
+    /// The cells, by name.
+    fn names(&self, request: &Request) -> Vec<String> {
+        let whole = self.links.iter().map(|&link| whole::cell_name(self.fleet, request.shaping, link));
+        self.cells.iter().map(ToString::to_string).chain(whole).collect()
+    }
+}
+
+fn left(
+    request: &Request,
+    fleets: Vec<(Fleet, Vec<Cell>)>,
+    whole: Option<(Fleet, Vec<Option<Link>>)>,
+    done: &[Line],
+) -> Vec<Left> {
+    let is_composed =
+        |fleet| done.iter().any(|line| matches!(line, Line::Matrix(MatrixLine { trace, .. }) if trace.fleet == fleet));
+    let one = |(fleet, cells): (Fleet, Vec<Cell>)| {
+        let links = whole.iter().filter(|(whole, _)| *whole == fleet).flat_map(|(_, links)| links.clone()).collect();
+        let links = not_done(links, (fleet, request.shaping), done);
+        let cells = if request.composes() && !is_composed(fleet) { cells } else { Vec::new() };
+        Left { fleet, cells, links }
+    };
+    fleets.into_iter().map(one).filter(|left| !(left.cells.is_empty() && left.links.is_empty())).collect()
+}
+
+/// Links over which a fleet has not gone end to end yet.
+fn not_done(links: Vec<Option<Link>>, (fleet, shaping): (Fleet, Shaping), lines: &[Line]) -> Vec<Option<Link>> {
+    let done = |link: &Option<Link>| {
+        lines.iter().any(|line| match line {
+            Line::EndToEnd(line) => (line.fleet, line.shaping, line.link) == (fleet, shaping, *link),
+            Line::NotRun { cell, .. } => *cell == whole::cell_name(fleet, shaping, *link),
+            _ => false,
+        })
+    };
+    links.into_iter().filter(|link| !done(link)).collect()
+}
+
+fn absent(cell: String, reason: String) -> Line {
+    Line::NotRun { cell, properties: BTreeMap::new(), reason }
+}
+
+/// Runs the cells of a fleet that go end to end. One that this machine cannot have is absent, with its reason.
+fn end_to_end(
+    (fleet, base): (Fleet, &Base),
+    links: &[Option<Link>],
+    request: &Request,
+    journal: &mut Journal,
+    progress: &mut Progress,
+) -> Result<(), Failure> {
+    for &link in links {
+        let order = Order { fleet, base, budget: &request.budget, shaping: request.shaping, link };
+        let line = match whole::run::run(order, request.whole_runs, progress) {
+            Ok(line) => Line::EndToEnd(line),
+            Err(Failure::Unfit(reason)) => absent(whole::cell_name(fleet, request.shaping, link), reason),
+            Err(failure) => return Err(failure),
+        };
+        journal.write(&line)?;
+    }
+    Ok(())
+}
+
+/// Whether a finished run may be believed: the record is kept either way.
+///
+/// # Errors
+/// [`Failure::Unmet`] where a preset for publishing has a cell whose composed total its run end to end does not confirm, or where
+/// what was demanded could not be had.
+pub fn verdict(request: &Request, record: &Record) -> Result<(), Failure> {
+    if !request.composes() && record.end_to_end.is_empty() {
+        let reasons = record.cells.iter().filter_map(|cell| cell.not_run.clone());
+        return Err(Failure::Unmet(format!("no cell went end to end: {}", reasons.collect::<Vec<_>>().join("; "))));
+    }
+    let apart: Vec<String> = record
+        .end_to_end
+        .iter()
+        .filter(|whole| whole.agrees == Some(false))
+        .map(|whole| format!("{}: {}", whole.cell, whole.told()))
+        .collect();
+    if request.preset.refuses() && !apart.is_empty() {
+        let allowed = 100.0 * whole::TOLERANCE;
+        return Err(Failure::Unmet(format!(
+            "composed totals are more than {allowed:.0} % from what went end to end, so they are not to be published; {}. Repeat it on \
+             a machine that does nothing else",
+            apart.join("; ")
+        )));
+    }
+    Ok(())
 }
 
 /// The table for a terminal.
 #[must_use]
 pub fn summary(record: &Record) -> String {
-    let mut text = format!(
-        "{:34} {:>26}  {:>26}  {:>8}  {:>11}  {:>10}\n",
-        "cell", "active, per improvement", "with policy waits", "deployed", "success", "encryption"
-    );
+    let mut text = String::new();
+    if !record.matrix.is_empty() {
+        let _ = writeln!(
+            text,
+            "{:34} {:>26}  {:>26}  {:>8}  {:>11}  {:>10}",
+            "cell", "active, per improvement", "with policy waits", "deployed", "success", "encryption"
+        );
+    }
     for cell in &record.matrix {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}", row(cell));
     }
-    text + "\nactive: computing (measured here, one robot after the other) and transfers (derived, formula tcp-1); 95 % intervals over campaigns.\n"
+    if !record.matrix.is_empty() {
+        text += "\nactive: computing (measured here, one robot after the other) and transfers (derived, formula tcp-1); 95 % intervals over campaigns.\n";
+    }
+    for whole in &record.end_to_end {
+        let _ = writeln!(text, "\nend to end, {}: {}", whole.cell, whole.told());
+    }
+    for absent in record.cells.iter().filter_map(|cell| Some((&cell.id, cell.not_run.as_ref()?))) {
+        let _ = writeln!(text, "\nnot run, {}: {}", absent.0, absent.1);
+    }
+    text
 }
 
 fn row(cell: &CellOutcome) -> String {
@@ -183,7 +346,7 @@ pub fn read(path: &Path) -> Result<Record, Failure> {
     let bytes = crate::record::journal::read_limited(&file)?;
     let record: Record = serde_json::from_slice(&bytes)
         .map_err(|error| Failure::Usage(format!("{} is no result of this version: {error}", file.display())))?;
-    if record.matrix.is_empty() {
+    if record.matrix.is_empty() && record.end_to_end.is_empty() {
         return Err(Failure::Usage(format!("{} has no matrix; `tensorguard run` makes one", file.display())));
     }
     Ok(record)
@@ -198,7 +361,16 @@ mod tests {
     fn request() -> Request {
         let filter = "clients==10 && net==10mbit".to_owned();
         let budget = Budget { attempts: 1, imitation_rounds: 1, ..Budget::new(1) };
-        Request { preset: Preset::Smoke, filter, time_budget: None, require: vec![], budget }
+        Request {
+            preset: Preset::Smoke,
+            filter,
+            time_budget: None,
+            require: vec![],
+            budget,
+            shaping: Shaping::Loopback,
+            // They are of processes of this command, which a test is not: tests/whole.rs has them.
+            whole_runs: 0,
+        }
     }
 
     #[test]
@@ -226,9 +398,13 @@ mod tests {
 
     #[test]
     fn a_demand_that_cannot_be_met_fails_before_anything_is_run() {
-        let demand = Request { require: vec![Label::M, Label::E], ..request() };
         let nowhere = Path::new("/nonexistent/nowhere");
-        let failure = run(&Cpu::best(1), &demand, nowhere, None).expect_err("nothing composed is all measured");
-        assert_eq!(failure.code(), 7, "{failure}");
+        let refused =
+            |request: Request| run(&Cpu::best(1), &request, nowhere, None).map_err(|failure| failure.code()).err();
+        let none_whole = Request { require: vec![Label::M, Label::E], ..request() };
+        let emulated = Request { require: vec![Label::M], shaping: Shaping::Paced, whole_runs: 1, ..request() };
+        let too_many =
+            Request { filter: "clients==100".to_owned(), require: vec![Label::M], whole_runs: 1, ..request() };
+        assert_eq!([none_whole, emulated, too_many].map(refused), [Some(7); 3]);
     }
 }

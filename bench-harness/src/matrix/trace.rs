@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 /// A round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RoundTrace {
+    /// CPU time of simulating what each distinct robot collects. Robot time stands for it in a cell; a cell that goes end to end
+    /// on this machine spends it.
+    #[serde(default)]
+    pub collect_ns: Vec<u64>,
     /// CPU time of each distinct robot's training.
     pub train_ns: Vec<u64>,
     /// How long a robot moves to collect what it trains on: robot time, not computing.

@@ -6,6 +6,7 @@ use crate::decision::{Terms, decide};
 use crate::matrix;
 use crate::matrix::outcome::CellOutcome;
 use crate::matrix::trace::FleetTrace;
+use crate::matrix::whole::{WholeLine, WholeOutcome};
 use crate::stats::{SEED, median_interval, paired_interval, percentile};
 use std::collections::{BTreeMap, HashMap};
 
@@ -93,7 +94,7 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
             }
             Line::Check(check) => record.checks.push(check.clone()),
             Line::Matrix(MatrixLine { trace, cells }) => record.matrix.extend(outcomes(trace, cells)?),
-            Line::EndToEnd(run) => record.end_to_end.push(run.clone()),
+            Line::EndToEnd(line) => record.end_to_end.push(whole(&journal.lines, line)?),
             Line::Learning(line) => lessons.push(line),
             Line::Footer(footer) => record.footer = Some(footer.clone()),
         }
@@ -125,6 +126,15 @@ pub fn aggregates(samples: &[&Sample]) -> Result<(Vec<Figure>, Vec<Ratio>), Stri
 
 fn sampled(line: &Line) -> Option<&Sample> {
     if let Line::Sample(sample) = line { Some(sample) } else { None }
+}
+
+/// A cell that went end to end, beside what the same journal has of its fleet's parts.
+fn whole(lines: &[Line], line: &WholeLine) -> Result<WholeOutcome, String> {
+    let trace = lines.iter().find_map(|other| match other {
+        Line::Matrix(MatrixLine { trace, .. }) if trace.fleet == line.fleet => Some(trace),
+        _ => None,
+    });
+    WholeOutcome::of(line, trace).ok_or_else(|| format!("{} went end to end without a run", line.fleet))
 }
 
 /// The cells that a fleet stands for.

@@ -1,0 +1,491 @@
+//! A cell that goes end to end: its fleet as separate processes over TLS, an attempt by the clock from the opening of its first
+//! round to the last healthy robot; beside it the same attempt, put together from what this run measured of its parts.
+//!
+//! What processes share is modelled as they share it: robots' computing is spread over the cores that are there, and the link is
+//! the one that was calibrated. So the two must agree; where they do not, a part is missing in what is put together.
+
+pub mod page;
+pub mod run;
+
+use super::explain::duration;
+use super::grid::{Fleet, Link};
+use super::trace::{FleetTrace, RoundTrace};
+use crate::record::Label;
+use crate::shaping::{Calibration, Shaping};
+use crate::stats::median;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How far composed over end to end may be from 1.
+pub const TOLERANCE: f64 = 0.10;
+
+/// How it is put together, for readers of a report.
+pub const FORMULA_TEXT: &str = "uploads: half a round trip until the terms are there; collecting, training and encrypting of all robots over \
+    the cores, at least the slowest robot's; two round trips and the upload's bytes over the link's rate. Mean: the last \
+    addition, signatures, opening. Gate: its evaluation. Roll-out: for each stage two round trips, the package over the link's \
+    rate, and applying by all robots of the stage over the cores. To each, what parties make durable one after the other before they \
+    go on: 9 writes for the last upload, 4 for the mean, 2 for the candidate, 5 for the verdict and the package, and for each stage 8 and one for \
+    each robot. Parts are medians of what this run measured in CPU time, one robot after the other; round trip, rate and the time \
+    of a durable write are those measured right before.";
+
+/// Durable writes of an upload: the seal and its folder, the kept upload and its folder; at the server the announcement, the upload's
+/// folder and file, that it is stored, and that the round is closed.
+const UPLOAD_WRITES: f64 = 9.0;
+/// Of a mean: the answer, the mean and its folder; at the server, that it is open.
+const MEAN_WRITES: f64 = 4.0;
+/// Of a candidate: its file and its folder.
+const CANDIDATE_WRITES: f64 = 2.0;
+/// Of a package: the verdict; at the server its folder before and after, its file, and that it is there.
+const PACKAGE_WRITES: f64 = 5.0;
+/// Of a stage: that it is reached, and the offer; at each robot three files with their folders, all robots at once. What each says of
+/// its health is one more.
+const STAGE_WRITES: f64 = 8.0;
+
+/// A part of an attempt that processes can tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "WholePart")]
+pub enum Part {
+    /// From the opening of a round to its last upload.
+    Uploads,
+    /// To the opened mean.
+    Mean,
+    /// To the gate's verdict.
+    Gate,
+    /// To the last healthy robot; or, for what the gate refuses, to the end of the round.
+    Rollout,
+}
+
+impl Part {
+    /// All, in order.
+    pub const ALL: [Self; 4] = [Self::Uploads, Self::Mean, Self::Gate, Self::Rollout];
+
+    /// The name in files and tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uploads => "uploads",
+            Self::Mean => "mean",
+            Self::Gate => "gate",
+            Self::Rollout => "rollout",
+        }
+    }
+}
+
+/// An attempt, by the clock. Every mean is judged, so it is one round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AttemptMarks {
+    /// How long each part took, in order.
+    pub parts_ns: [u64; 4],
+    /// Robots of each stage of the roll-out; none where the gate refused.
+    pub waves: Vec<u32>,
+    /// Whether the fleet runs it.
+    pub deployed: bool,
+}
+
+/// A fleet's attempts until one was deployed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WholeTrace {
+    /// In order.
+    pub attempts: Vec<AttemptMarks>,
+    /// Times to append a line to a file and make it durable, right before.
+    pub write_ns: Vec<u64>,
+    /// How far the deployed mean is from that of the plain updates.
+    pub error_max: Option<f64>,
+    /// The share of the cores' time that processes outside of the fleet took meanwhile, where the system tells.
+    pub others_share: Option<f64>,
+}
+
+/// A cell that went end to end, as a journal keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WholeLine {
+    /// The fleet.
+    pub fleet: Fleet,
+    /// How robots reached the server.
+    pub shaping: Shaping,
+    /// The link that was asked for; none over the bare loopback.
+    pub link: Option<Link>,
+    /// What about it is not as asked for.
+    pub note: Option<String>,
+    /// The link as it was found before the runs.
+    pub calibration: Calibration,
+    /// Cores that the processes shared.
+    pub cores: u32,
+    /// What was run, one after the other.
+    pub runs: Vec<WholeTrace>,
+}
+
+/// A part, both ways.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PartSeconds {
+    /// The part.
+    pub part: Part,
+    /// By the clock.
+    pub end_to_end_s: f64,
+    /// Put together.
+    pub composed_s: Option<f64>,
+}
+
+/// A cell that went end to end: medians over its runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WholeOutcome {
+    /// Its name.
+    pub cell: String,
+    /// How robots reached the server.
+    pub shaping: Shaping,
+    /// Where its total comes from: measured over the bare loopback, emulated over a shaped link.
+    pub label: Label,
+    /// Robots.
+    pub clients: u32,
+    /// The least number of robots that the key holder opened a sum for.
+    pub min_clients: u32,
+    /// Cores that the processes shared.
+    pub cores: u32,
+    /// What about the link is not as asked for.
+    pub note: Option<String>,
+    /// The link, as calibrated: bits per second, towards the server.
+    pub bits_per_s: f64,
+    /// The same from the server.
+    pub bits_per_s_down: f64,
+    /// The link's round trip, as calibrated.
+    pub rtt_s: f64,
+    /// A bulk transfer over what it should take: the round trip that was found, and bytes * 8 / the rate that was asked for.
+    pub bulk_over: Option<f64>,
+    /// The same of a small one.
+    pub small_over: Option<f64>,
+    /// Runs.
+    pub runs: u32,
+    /// Attempts of all runs, and deployed improvements.
+    pub attempts: u32,
+    /// Deployed improvements.
+    pub deployed: u32,
+    /// By the clock, from the opening of the first round to the last healthy robot.
+    pub end_to_end_s: f64,
+    /// The same attempts, put together.
+    pub composed_s: Option<f64>,
+    /// Composed over end to end.
+    pub ratio: Option<f64>,
+    /// Whether that is within [`TOLERANCE`].
+    pub agrees: Option<bool>,
+    /// Part by part.
+    pub parts: Vec<PartSeconds>,
+    /// The farthest that a deployed mean was from that of the plain updates.
+    pub error_max: Option<f64>,
+    /// The largest share of the cores' time that other processes took.
+    pub others_share: Option<f64>,
+    /// Until a line is durable on this disk: the mean of a run, the middle of all runs.
+    pub write_s: Option<f64>,
+}
+
+impl WholeOutcome {
+    /// Of a line, beside what the same run measured of the fleet's parts, if it did; none of a line without a run.
+    #[must_use]
+    pub fn of(line: &WholeLine, trace: Option<&FleetTrace>) -> Option<Self> {
+        let spent: Vec<[f64; 4]> = line.runs.iter().map(spent).collect();
+        let measured = trace.and_then(Measured::of);
+        let composed: Option<Vec<[f64; 4]>> =
+            measured.map(|measured| line.runs.iter().map(|run| measured.compose(line, run)).collect());
+        let total = |runs: &[[f64; 4]]| middle(runs.iter().map(|parts| parts.iter().sum()));
+        let end_to_end_s = total(&spent)?;
+        let composed_s = composed.as_deref().and_then(total);
+        let ratio = composed_s.map(|composed| composed / end_to_end_s);
+        let part = |(index, part): (usize, Part)| {
+            let of = |runs: &[[f64; 4]]| middle(runs.iter().map(|parts| parts[index]));
+            Some(PartSeconds { part, end_to_end_s: of(&spent)?, composed_s: composed.as_deref().and_then(of) })
+        };
+        let attempts = || line.runs.iter().flat_map(|run| &run.attempts);
+        let largest = |of: fn(&WholeTrace) -> Option<f64>| line.runs.iter().filter_map(of).reduce(f64::max);
+        let [bulk_over, small_over] = line.calibration.over(line.link);
+        Some(Self {
+            cell: cell_name(line.fleet, line.shaping, line.link),
+            shaping: line.shaping,
+            label: line.shaping.label(),
+            clients: line.fleet.clients,
+            min_clients: line.fleet.clients.min(super::grid::DEFAULT_MIN_CLIENTS),
+            cores: line.cores,
+            note: line.note.clone(),
+            bits_per_s: line.calibration.bits_per_s(),
+            bits_per_s_down: line.calibration.bits_per_s_down(),
+            rtt_s: line.calibration.rtt_s(),
+            bulk_over,
+            small_over,
+            runs: line.runs.len() as u32,
+            attempts: attempts().count() as u32,
+            deployed: attempts().filter(|attempt| attempt.deployed).count() as u32,
+            end_to_end_s,
+            composed_s,
+            ratio,
+            agrees: ratio.map(|ratio| (ratio - 1.0).abs() <= TOLERANCE),
+            parts: Part::ALL.into_iter().enumerate().filter_map(part).collect(),
+            error_max: largest(|run| run.error_max),
+            others_share: largest(|run| run.others_share),
+            write_s: middle(line.runs.iter().map(WholeTrace::write_s)),
+        })
+    }
+}
+
+impl WholeOutcome {
+    /// In words, for terminals and refusals.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let by_clock = format!("{} by the clock ({:?}, {} runs)", duration(self.end_to_end_s), self.label, self.runs);
+        let mut text = match self.composed_s.zip(self.ratio) {
+            Some((composed, ratio)) => format!(
+                "{by_clock}, {} put together: {ratio:.2}, {} 1 +- {TOLERANCE}",
+                duration(composed),
+                if self.agrees == Some(true) { "within" } else { "outside of" },
+            ),
+            None => by_clock,
+        };
+        let part = |part: &PartSeconds| {
+            let composed = part.composed_s.map_or(String::new(), |composed| format!(" against {}", duration(composed)));
+            format!("{} {}{composed}", part.part.name(), duration(part.end_to_end_s))
+        };
+        text += &format!("\n  {}", self.parts.iter().map(part).collect::<Vec<_>>().join(", "));
+        text += &format!("\n  {} robots on {} cores over a link of {}", self.clients, self.cores, self.link());
+        if let Some(write_s) = self.write_s {
+            text += &format!("; a durable write takes {}", duration(write_s));
+        }
+        if let Some(share) = self.others_share {
+            text += &format!("; other processes took {:.0} % of the cores meanwhile", 100.0 * share);
+        }
+        text
+    }
+
+    /// The link as calibrated, in words.
+    #[must_use]
+    pub fn link(&self) -> String {
+        let over =
+            |what: &str, over: Option<f64>| over.map_or(String::new(), |over| format!(", {what} {over:.2} of asked"));
+        let note = self.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
+        format!(
+            "{:.0} Mbit/s up, {:.0} down, round trip {}{}{}{note}",
+            self.bits_per_s / 1e6,
+            self.bits_per_s_down / 1e6,
+            duration(self.rtt_s),
+            over("bulk", self.bulk_over),
+            over("10 KB", self.small_over)
+        )
+    }
+}
+
+/// The name of a cell that goes end to end.
+#[must_use]
+pub fn cell_name(fleet: Fleet, shaping: Shaping, link: Option<Link>) -> String {
+    let rate = link.map_or(String::new(), |link| format!("-{}mbit", link.mbit_per_s));
+    format!("{fleet}{rate}-{}", shaping.name())
+}
+
+impl WholeTrace {
+    /// How long a durable write takes, in the mean: an attempt has many, one after the other.
+    fn write_s(&self) -> f64 {
+        self.write_ns.iter().sum::<u64>() as f64 * 1e-9 / self.write_ns.len().max(1) as f64
+    }
+}
+
+fn middle(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    (!values.is_empty()).then(|| median(&values))
+}
+
+/// Seconds of each part of a run, over all of its attempts.
+fn spent(run: &WholeTrace) -> [f64; 4] {
+    let mut parts = [0.0; 4];
+    for attempt in &run.attempts {
+        parts.iter_mut().zip(attempt.parts_ns).for_each(|(part, ns)| *part += ns as f64 * 1e-9);
+    }
+    parts
+}
+
+/// What a run of the matrix measured of a fleet's parts: medians, in seconds.
+struct Measured {
+    /// All robots of a round, one after the other.
+    robots_s: f64,
+    /// The slowest of them.
+    slowest_s: f64,
+    /// Adding the last upload, checking all signatures, opening.
+    mean_s: f64,
+    gate_s: f64,
+    apply_s: f64,
+    upload_bytes: u64,
+    package_bytes: u64,
+}
+
+impl Measured {
+    fn of(trace: &FleetTrace) -> Option<Self> {
+        let attempts: Vec<_> = trace.campaigns.iter().flatten().collect();
+        let rounds: Vec<&RoundTrace> = attempts.iter().flat_map(|attempt| &attempt.rounds).collect();
+        let work: Vec<Vec<f64>> = rounds.iter().map(|round| robots(round)).collect();
+        let mean = |round: &&RoundTrace| {
+            let last = round.times.add_ns.iter().copied().max().unwrap_or(0);
+            (last + round.times.check_ns + round.times.open_ns) as f64 * 1e-9
+        };
+        let applied = attempts.iter().flat_map(|attempt| &attempt.apply_ns);
+        Some(Self {
+            robots_s: middle(work.iter().map(|robots| robots.iter().sum()))?,
+            slowest_s: middle(work.iter().map(|robots| robots.iter().copied().fold(0.0, f64::max)))?,
+            mean_s: middle(rounds.iter().map(mean))?,
+            gate_s: middle(attempts.iter().map(|attempt| attempt.gate_ns as f64 * 1e-9))?,
+            apply_s: middle(applied.map(|&ns| ns as f64 * 1e-9)).unwrap_or(0.0),
+            upload_bytes: rounds.first()?.upload_bytes,
+            package_bytes: attempts.first()?.package_bytes,
+        })
+    }
+
+    /// Seconds of each part of a run's attempts, put together.
+    fn compose(&self, line: &WholeLine, run: &WholeTrace) -> [f64; 4] {
+        let (rtt_s, cores) = (line.calibration.rtt_s(), f64::from(line.cores));
+        let up_s = |bytes: u64| bytes as f64 * 8.0 / line.calibration.bits_per_s();
+        let down_s = |bytes: u64| bytes as f64 * 8.0 / line.calibration.bits_per_s_down();
+        let writes_s = |count: f64| count * run.write_s();
+        let mut parts = [0.0; 4];
+        for attempt in &run.attempts {
+            let learning_s = (self.robots_s / cores).max(self.slowest_s);
+            parts[0] += 2.5 * rtt_s + learning_s + up_s(self.upload_bytes) + writes_s(UPLOAD_WRITES);
+            parts[1] += self.mean_s + writes_s(MEAN_WRITES);
+            parts[2] += self.gate_s + writes_s(CANDIDATE_WRITES);
+            for (stage, &robots) in attempt.waves.iter().enumerate() {
+                let robots = f64::from(robots);
+                let writes = STAGE_WRITES + robots + if stage == 0 { PACKAGE_WRITES } else { 0.0 };
+                parts[3] += 2.0 * rtt_s + down_s(self.package_bytes) + robots / cores.min(robots) * self.apply_s;
+                parts[3] += writes_s(writes);
+            }
+        }
+        parts
+    }
+}
+
+/// Seconds of each robot of a round: collecting, training and what it does with its update. Where fewer trained than take part, the
+/// others did what these did.
+fn robots(round: &RoundTrace) -> Vec<f64> {
+    let times = &round.times;
+    let at = |times: &[u64], robot: usize| times.get(robot % times.len().max(1)).copied().unwrap_or(0);
+    let one = |robot: usize| {
+        let learned = at(&round.collect_ns, robot) + at(&round.train_ns, robot);
+        let sent = at(&times.clip_ns, robot) + at(&times.encrypt_ns, robot) + at(&times.sign_ns, robot);
+        (learned + sent) as f64 * 1e-9
+    };
+    (0..times.encrypt_ns.len()).map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pipeline::Times;
+    use super::super::trace::AttemptTrace;
+    use super::*;
+    use workload::{Size, Task};
+
+    const FLEET: Fleet = Fleet { task: Task::Imitation, clients: 4, size: Size::Kb10 };
+
+    fn ms(times: &[u64]) -> Vec<u64> {
+        times.iter().map(|ms| ms * 1_000_000).collect()
+    }
+
+    /// Four robots of 100, 200, 100 and 300 ms.
+    fn trace() -> FleetTrace {
+        let times = Times {
+            clip_ns: ms(&[1, 1, 1, 1]),
+            encrypt_ns: ms(&[8, 8, 8, 8]),
+            sign_ns: ms(&[1, 1, 1, 1]),
+            add_ns: ms(&[1, 2, 1, 1]),
+            check_ns: 5_000_000,
+            open_ns: 3_000_000,
+            ..Times::default()
+        };
+        let round = RoundTrace {
+            collect_ns: ms(&[10, 20, 10, 30]),
+            train_ns: ms(&[80, 170, 80, 260]),
+            collect_s: 30.0,
+            times,
+            upload_bytes: 10_000,
+            sum_bytes: 50_000,
+            plain_upload_bytes: 5_000,
+            mean_bytes: 10_000,
+            error_max: 0.0,
+        };
+        let attempt = AttemptTrace {
+            rounds: vec![round],
+            gate_ns: 500_000_000,
+            canary_ns: 0,
+            soak_s: 60.0,
+            waves: vec![1, 1, 2],
+            package_bytes: 20_000,
+            apply_ns: ms(&[6]),
+            success: [0.5, 0.9],
+            said: vec![],
+            deployed: true,
+            rolled_back: false,
+        };
+        FleetTrace { fleet: FLEET, trained: 4, campaigns: vec![vec![attempt]] }
+    }
+
+    /// 1 Mbit/s up, 2 down, 10 ms.
+    fn line(runs: Vec<WholeTrace>) -> WholeLine {
+        let calibration = Calibration {
+            rtt_ns: ms(&[10]),
+            small_bytes: 10_000,
+            small_ns: ms(&[90]),
+            bulk_bytes: 100_000,
+            bulk_ns: ms(&[810]),
+            bulk_down_ns: ms(&[410]),
+        };
+        WholeLine { fleet: FLEET, shaping: Shaping::Loopback, link: None, note: None, calibration, cores: 2, runs }
+    }
+
+    fn run(parts_ms: &[u64], waves: &[u32]) -> WholeTrace {
+        let parts_ns = ms(parts_ms).try_into().expect("four parts");
+        let marks = AttemptMarks { parts_ns, waves: waves.to_vec(), deployed: !waves.is_empty() };
+        WholeTrace { attempts: vec![marks], write_ns: ms(&[0, 2]), error_max: Some(1e-4), others_share: Some(0.25) }
+    }
+
+    #[test]
+    fn an_attempt_is_put_together_as_a_calculation_by_hand_gives() {
+        let outcome =
+            WholeOutcome::of(&line(vec![run(&[460, 10, 500, 330], &[1, 1, 2])]), Some(&trace())).expect("a run");
+        let composed: Vec<f64> = outcome.parts.iter().filter_map(|part| part.composed_s).collect();
+        // Robots take 700 ms of two cores; 2.5 round trips of 10 ms and 80 ms for the upload; a write takes 1 ms. Each stage: 20 ms
+        // and 80 ms, 6 ms to apply, 8 writes, one for each robot; the first has 5 more.
+        let by_hand = [0.025 + 0.35 + 0.08 + 0.009, 0.002 + 0.008 + 0.004, 0.502, 0.3 + 0.018 + 0.024 + 0.004 + 0.005];
+        composed.iter().zip(by_hand).for_each(|(a, b)| assert!((a - b).abs() < 1e-12, "{composed:?} {by_hand:?}"));
+        assert!((outcome.end_to_end_s - 1.3).abs() < 1e-12 && outcome.agrees == Some(true), "{outcome:?}");
+        assert_eq!((outcome.label, outcome.deployed, outcome.error_max), (Label::M, 1, Some(1e-4)));
+        assert_eq!(outcome.cell, "imitation-4x10kb-loopback");
+    }
+
+    #[test]
+    fn the_slowest_robot_counts_where_cores_are_plenty() {
+        let many = WholeLine { cores: 64, ..line(vec![run(&[400, 10, 500, 90], &[4])]) };
+        let outcome = WholeOutcome::of(&many, Some(&trace())).expect("a run");
+        let uploads = outcome.parts[0].composed_s.expect("it was measured");
+        assert!((uploads - (0.025 + 0.3 + 0.08 + 0.009)).abs() < 1e-12, "{uploads}");
+    }
+
+    #[test]
+    fn what_is_farther_apart_than_allowed_does_not_agree_either_way() {
+        for (gate_ms, agrees) in [(300, false), (430, true), (560, true), (700, false)] {
+            let outcome = WholeOutcome::of(&line(vec![run(&[460, 10, gate_ms, 330], &[1, 1, 2])]), Some(&trace()));
+            let outcome = outcome.expect("a run");
+            assert_eq!(outcome.agrees, Some(agrees), "{} {:?}", gate_ms, outcome.ratio);
+        }
+    }
+
+    #[test]
+    fn failures_are_charged_and_the_middle_run_counts() {
+        let mut unlucky = run(&[460, 10, 500, 0], &[]);
+        unlucky.attempts.extend(run(&[460, 10, 500, 330], &[1, 1, 2]).attempts);
+        let calm = || run(&[460, 10, 500, 330], &[1, 1, 2]);
+        let outcome = WholeOutcome::of(&line(vec![calm(), unlucky, calm()]), Some(&trace())).expect("runs");
+        assert_eq!((outcome.runs, outcome.attempts, outcome.deployed), (3, 4, 3));
+        assert!((outcome.end_to_end_s - 1.3).abs() < 1e-12);
+    }
+
+    #[test]
+    fn without_measured_parts_nothing_is_put_together() {
+        let outcome = WholeOutcome::of(&line(vec![run(&[1, 1, 1, 1], &[4])]), None).expect("a run");
+        assert_eq!((outcome.composed_s, outcome.ratio, outcome.agrees), (None, None, None));
+        assert!(WholeOutcome::of(&line(vec![]), Some(&trace())).is_none());
+    }
+}

@@ -1,0 +1,38 @@
+//! A cell that goes end to end, through the command: processes over TLS, a paced link, a record that can be computed again.
+
+use std::fs;
+use std::process::{Command, Output};
+use tensorguard::record::journal::RESULT;
+use tensorguard::record::{Label, Record};
+
+fn tensorguard(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tensorguard")).args(arguments).output().expect("the command runs")
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn a_fleet_goes_end_to_end_over_a_paced_link_and_nothing_is_derived() {
+    let parent = std::env::temp_dir().join(format!("tensorguard-whole-{}", std::process::id()));
+    let out = parent.to_string_lossy().into_owned();
+    let filter = "clients==10 && net==100mbit";
+    let demand = ["run", "--link", "paced", "--filter", filter, "--out", &out, "--require"];
+    let refused = tensorguard(&[&demand[..], &["M"]].concat());
+    assert_eq!(refused.status.code(), Some(7), "a paced link is emulated: {}", told(&refused));
+    let output = tensorguard(&[&demand[..], &["M,E"]].concat());
+    assert!(output.status.success(), "{}", told(&output));
+    let folder = fs::read_dir(&parent).expect("a folder").flatten().next().expect("one result").path();
+    let record: Record = serde_json::from_slice(&fs::read(folder.join(RESULT)).expect("a result")).expect("a record");
+    let [whole] = &record.end_to_end[..] else { panic!("{:?}", record.end_to_end) };
+    assert!(record.matrix.is_empty() && whole.composed_s.is_none(), "nothing is derived");
+    assert_eq!((whole.label, whole.clients, whole.deployed), (Label::E, 10, 1), "{whole:?}");
+    // Nobody is faster than the link that was asked for: 2.5 round trips until the uploads are in, two for each stage.
+    assert!(whole.rtt_s >= 0.02 && whole.end_to_end_s > 8.5 * 0.02, "{whole:?}");
+    let verified = tensorguard(&["verify", &folder.to_string_lossy()]);
+    assert!(verified.status.success(), "{}", told(&verified));
+    let page = fs::read_to_string(folder.join("report.html")).expect("a page");
+    assert!(page.contains("imitation-10x10kb-100mbit-paced"));
+    fs::remove_dir_all(parent).expect("it was made");
+}
