@@ -14,6 +14,7 @@ pub mod link;
 pub mod outcome;
 pub mod page;
 pub mod pipeline;
+pub mod replay;
 pub mod run;
 pub mod tpdi;
 pub mod trace;

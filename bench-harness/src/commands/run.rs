@@ -69,7 +69,8 @@ struct Which {
     /// How values travel.
     #[arg(long, value_enum, default_value_t = Profile::Bits8)]
     profile: Profile,
-    /// Robots that train for themselves in a round; beyond, robots send what these learned, and training is labelled R.
+    /// Robots that train for themselves in a round; beyond, robots send what these learned, and training is labelled R. By default
+    /// ten, five where an update has 1 MB, two where it has 10 MB.
     #[arg(long, value_name = "ROBOTS", value_parser = clap::value_parser!(u32).range(1..=100))]
     train: Option<u32>,
     /// The seed of base policies, robots and keys.
@@ -81,7 +82,7 @@ impl Which {
     fn request(&self) -> Request {
         let mut budget = Budget::new(self.preset.campaigns());
         (budget.profile, budget.seed) = (self.profile, self.seed);
-        budget.trained = self.train.unwrap_or(budget.trained);
+        budget.most_trained = self.train;
         let (preset, filter, shaping) = (self.preset, self.filter.clone(), Shaping::Loopback);
         let whole_runs = preset.whole_runs();
         Request { preset, filter, time_budget: None, require: vec![], budget, shaping, whole_runs }
@@ -150,7 +151,7 @@ impl Plan {
         let fleets = run::cells(&request)?;
         let (mut text, mut count) = (String::new(), 0);
         for (fleet, cells) in &fleets {
-            let trained = fleet.clients.min(request.budget.trained);
+            let trained = fleet.clients.min(request.budget.trained(fleet.size));
             let train = if trained < fleet.clients { format!("{trained} train, R") } else { "all train, M".to_owned() };
             let links: Vec<String> = cells.iter().map(|cell| format!("{} Mbit/s", cell.link.mbit_per_s)).collect();
             text += &format!("{:28} {train:14} over {}\n", fleet.to_string(), links.join(", "));

@@ -2,6 +2,7 @@
 
 use super::grid::Fleet;
 use super::pipeline::{Agreed, Enrolled, Profile};
+use super::replay::{Lesson, Lessons};
 use super::trace::{AttemptTrace, FleetTrace, RoundTrace};
 use crate::clock::cpu_ns;
 use crate::failure::Failure;
@@ -15,11 +16,12 @@ use rand::rngs::ChaCha20Rng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use trust::gate::{self, Thresholds};
 use trust::identity::Identity;
 use trust::package::{ADAPTER, Origin, Package, RoundRecord};
 use trust::rollout::{Event, Plan, Rollout, Stage, Version};
-use workload::{Base, Cohort, Config, Effort, Learner, Task};
+use workload::{Base, Cohort, Config, Effort, Learner, Size, Task};
 
 /// What every run of the matrix holds itself to, fixed before it begins and hashed into the result.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,8 +34,9 @@ pub struct Budget {
     pub imitation_rounds: u32,
     /// Of one that learns by reinforcement.
     pub reinforcement_rounds: u32,
-    /// Robots that train for themselves in a round, at most; the others send what these have learned.
-    pub trained: u32,
+    /// Robots that train for themselves in a round, at most, instead of what [`Budget::trained`] says; the others send what these
+    /// have learned.
+    pub most_trained: Option<u32>,
     /// How values travel.
     pub profile: Profile,
     /// Robots of the gate within the distribution.
@@ -61,7 +64,7 @@ impl Budget {
             attempts: 3,
             imitation_rounds: 2,
             reinforcement_rounds: 4,
-            trained: 10,
+            most_trained: None,
             profile: Profile::Bits8,
             judged: 16,
             outside: 8,
@@ -71,6 +74,16 @@ impl Budget {
             soak_drop: 0.4,
             seed: 1,
         }
+    }
+
+    /// Robots that train for themselves in a round, at most: fewer where training takes minutes.
+    #[must_use]
+    pub fn trained(&self, size: Size) -> u32 {
+        self.most_trained.unwrap_or(match size {
+            Size::Kb10 | Size::Kb100 => 10,
+            Size::Mb1 => 5,
+            Size::Mb10 => 2,
+        })
     }
 
     fn rounds(&self, task: Task) -> u32 {
@@ -99,22 +112,23 @@ pub fn version_zero(fleet: Fleet, budget: &Budget) -> Result<Base, Failure> {
     workload::pretrain(&Config::of(fleet.task, fleet.size, budget.seed)).map_err(failed)
 }
 
-/// Runs the campaigns of a fleet, from this version 0; each is a step of the progress.
+/// Runs the campaigns of a fleet, from this version 0; each is a step of the progress. `lessons` are those of fleets of this kind.
 ///
 /// # Errors
 /// [`Failure::Wrong`] where a round's mean is wrong, [`Failure::Internal`] where training fails.
 pub fn run(
     fleet: Fleet,
     base: &Base,
+    lessons: &mut Lessons,
     budget: &Budget,
     backend: &dyn Backend,
     progress: &mut Progress,
 ) -> Result<FleetTrace, Failure> {
-    let trained = fleet.clients.min(budget.trained);
+    let trained = fleet.clients.min(budget.trained(fleet.size));
     let mut campaigns = Vec::new();
     for number in 0..budget.campaigns {
         progress.step(&format!("{fleet}, campaign {} of {}", number + 1, budget.campaigns));
-        let mut campaign = Campaign::begin(fleet, base, trained, budget, number)?;
+        let mut campaign = Campaign::begin(fleet, base, lessons, budget, number)?;
         let mut attempts = Vec::new();
         for attempt in 0..budget.attempts {
             attempts.push(campaign.attempt(attempt, backend)?);
@@ -130,7 +144,9 @@ pub fn run(
 /// A replicate in progress.
 struct Campaign<'a> {
     fleet: Fleet,
+    number: u32,
     trained: u32,
+    lessons: &'a mut Lessons,
     budget: &'a Budget,
     learner: Learner,
     enrolled: Enrolled,
@@ -146,16 +162,37 @@ struct Campaign<'a> {
 }
 
 impl<'a> Campaign<'a> {
-    fn begin(fleet: Fleet, base: &Base, trained: u32, budget: &'a Budget, number: u32) -> Result<Self, Failure> {
+    fn begin(
+        fleet: Fleet,
+        base: &Base,
+        lessons: &'a mut Lessons,
+        budget: &'a Budget,
+        number: u32,
+    ) -> Result<Self, Failure> {
+        let trained = fleet.clients.min(budget.trained(fleet.size));
         let config = Config { campaign: number, ..Config::of(fleet.task, fleet.size, budget.seed) };
         let seed = mix(budget.seed.wrapping_add(mix(u64::from(number) + 1)));
         let learner = Learner::new(config, base.clone()).map_err(failed)?;
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let (publisher, zero) = (Identity::generate(&mut rng), learner.initial_adapter());
         let enrolled = Enrolled::new(fleet.clients, seed)?;
-        let clip = agreed_clip(&learner, &zero)?;
+        let clip = lessons.clip(number, || agreed_clip(&learner, &zero))?;
         let base = Sha256::digest(learner.base().to_safetensors().map_err(failed)?).into();
-        Ok(Self { fleet, trained, budget, learner, enrolled, publisher, rng, zero, base, clip, rounds: 0 })
+        Ok(Self {
+            fleet,
+            number,
+            trained,
+            lessons,
+            budget,
+            learner,
+            enrolled,
+            publisher,
+            rng,
+            zero,
+            base,
+            clip,
+            rounds: 0,
+        })
     }
 
     fn attempt(&mut self, version: u32, backend: &dyn Backend) -> Result<AttemptTrace, Failure> {
@@ -196,19 +233,14 @@ impl<'a> Campaign<'a> {
         learned_from: &mut Sha256,
         backend: &dyn Backend,
     ) -> Result<(RoundTrace, RoundRecord), Failure> {
-        let (mut updates, mut collect_ns, mut train_ns, mut collect_s) = (vec![], vec![], vec![], 0.0f64);
-        for robot in 0..self.trained {
-            let begin = cpu_ns();
-            let experience = self.learner.collect(robot, candidate, self.rounds).map_err(failed)?;
-            collect_ns.push(cpu_ns() - begin);
-            collect_s = collect_s.max(experience.seconds());
-            let begin = cpu_ns();
-            updates.push(self.learner.train(&experience, candidate).map_err(failed)?);
-            train_ns.push(cpu_ns() - begin);
-        }
-        for robot in self.trained..self.fleet.clients {
-            updates.push(updates[(robot % self.trained) as usize].clone());
-        }
+        let (place, train) =
+            ((self.number, self.rounds), || train(&self.learner, self.trained, candidate, self.rounds));
+        // Smaller fleets learn something else: fewer robots make their mean.
+        let lesson = match self.trained == self.budget.trained(self.fleet.size) {
+            true => self.lessons.of(place, train)?,
+            false => Rc::new(train()?),
+        };
+        let updates = lesson.sent_by(self.fleet.clients);
         let agreed = Agreed {
             round: u64::from(self.rounds),
             clip: self.clip,
@@ -222,9 +254,9 @@ impl<'a> Campaign<'a> {
         let record =
             RoundRecord { context: outcome.context, robots: self.fleet.clients, weight: u64::from(self.fleet.clients) };
         let round = RoundTrace {
-            collect_ns,
-            train_ns,
-            collect_s,
+            collect_ns: lesson.collect_ns.clone(),
+            train_ns: lesson.train_ns.clone(),
+            collect_s: lesson.collect_s,
             times: outcome.times,
             upload_bytes: outcome.upload_bytes,
             sum_bytes: outcome.sum_bytes,
@@ -234,6 +266,21 @@ impl<'a> Campaign<'a> {
         };
         Ok((round, record))
     }
+}
+
+/// What the robots that train learn in a round.
+fn train(learner: &Learner, robots: u32, adapter: &[f32], round: u32) -> Result<Lesson, Failure> {
+    let mut lesson = Lesson { updates: vec![], collect_ns: vec![], train_ns: vec![], collect_s: 0.0 };
+    for robot in 0..robots {
+        let begin = cpu_ns();
+        let experience = learner.collect(robot, adapter, round).map_err(failed)?;
+        lesson.collect_ns.push(cpu_ns() - begin);
+        lesson.collect_s = lesson.collect_s.max(experience.seconds());
+        let begin = cpu_ns();
+        lesson.updates.push(learner.train(&experience, adapter).map_err(failed)?);
+        lesson.train_ns.push(cpu_ns() - begin);
+    }
+    Ok(lesson)
 }
 
 /// The range of values: what the maker's own robot, which is in no fleet, learned in a first round, and a quarter more. It is

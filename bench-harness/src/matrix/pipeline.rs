@@ -146,8 +146,8 @@ impl Enrolled {
     ///
     /// # Errors
     /// [`Failure::Wrong`] where a step refuses, or the mean is not the mean.
-    pub fn round(&mut self, agreed: Agreed, updates: &[Vec<f32>], backend: &dyn Backend) -> Result<Outcome, Failure> {
-        let length = updates.first().map_or(0, Vec::len);
+    pub fn round(&mut self, agreed: Agreed, updates: &[&[f32]], backend: &dyn Backend) -> Result<Outcome, Failure> {
+        let length = updates.first().map_or(0, |update| update.len());
         let planned = updates.len() as u64;
         let mut terms = RoundTerms::new(length, planned, agreed.clip, self.holder.public().model());
         (terms.fleet, terms.round, terms.bits) = (&self.fleet, agreed.round, agreed.profile.bits());
@@ -238,7 +238,7 @@ fn send(
 }
 
 /// The plain arm: the same grid without encryption. A robot sends levels, the server adds them, the sum becomes the mean.
-fn plain_mean(agreed: Agreed, updates: &[Vec<f32>], times: &mut Times) -> Vec<f32> {
+fn plain_mean(agreed: Agreed, updates: &[&[f32]], times: &mut Times) -> Vec<f32> {
     let step = f64::from(agreed.clip) / f64::from((1u32 << (agreed.profile.bits() - 1)) - 1);
     let mut sum = vec![0i64; updates[0].len()];
     for update in updates {
@@ -258,7 +258,7 @@ fn plain_mean(agreed: Agreed, updates: &[Vec<f32>], times: &mut Times) -> Vec<f3
 }
 
 /// How far the opened mean is from that of the clipped updates. Both arms must be within a step of the grid.
-fn distance(agreed: Agreed, updates: &[Vec<f32>], opened: &[f32], plain: &[f32]) -> Result<f64, Failure> {
+fn distance(agreed: Agreed, updates: &[&[f32]], opened: &[f32], plain: &[f32]) -> Result<f64, Failure> {
     let levels = f64::from((1u32 << (agreed.profile.bits() - 1)) - 1);
     // The stochastic grid moves a value by less than a step; a float's own rounding comes on top.
     let allowed = f64::from(agreed.clip) * (1.0 / levels + 1e-6);
@@ -292,6 +292,7 @@ mod tests {
     #[test]
     fn a_round_gives_the_mean_in_both_arms_at_every_profile() {
         let updates: Vec<Vec<f32>> = (0..5).map(|robot| crate::rounds::update(robot, 300)).collect();
+        let updates: Vec<&[f32]> = updates.iter().map(Vec::as_slice).collect();
         let mut fleet = Enrolled::new(5, 1).expect("keys");
         for profile in [Profile::Bits8, Profile::Bits4, Profile::Dense] {
             let outcome = fleet.round(agreed(profile), &updates, &Cpu::best(1)).expect("a round");
@@ -306,6 +307,7 @@ mod tests {
     #[test]
     fn too_few_robots_are_refused() {
         let updates: Vec<Vec<f32>> = (0..3).map(|robot| crate::rounds::update(robot, 300)).collect();
+        let updates: Vec<&[f32]> = updates.iter().map(Vec::as_slice).collect();
         let mut fleet = Enrolled::new(3, 1).expect("keys");
         let agreed = Agreed { min_clients: 4, ..agreed(Profile::Bits8) };
         assert_eq!(fleet.round(agreed, &updates, &Cpu::best(1)).map_err(|failure| failure.code()).err(), Some(8));
@@ -313,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_wrong_mean_is_noticed() {
-        let updates = [vec![0.1f32, 0.2]];
+        let updates = [&[0.1f32, 0.2][..]];
         assert!(distance(agreed(Profile::Bits8), &updates, &[0.1, 0.2], &[0.1, 0.2]).is_ok());
         assert!(distance(agreed(Profile::Bits8), &updates, &[0.1, 0.21], &[0.1, 0.2]).is_err());
         assert!(distance(agreed(Profile::Bits8), &updates, &[f32::NAN, 0.2], &[0.1, 0.2]).is_err());

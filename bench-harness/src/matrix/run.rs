@@ -4,6 +4,7 @@ use super::explain::{headline, meaning};
 use super::grid::{self, Cell, Fleet, Link, Preset};
 use super::learning::{self, Budget};
 use super::outcome::CellOutcome;
+use super::replay::Lessons;
 use super::whole::run::Order;
 use super::{compose, link, page, whole};
 use crate::failure::Failure;
@@ -120,22 +121,22 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
         }
         // Fleets of one kind come one after the other, and begin with the same policy.
         let kind = (fleet.task, fleet.size);
-        let version_zero = match base.take() {
+        let (version_zero, mut lessons) = match base.take() {
             Some((of, found)) if of == kind => found,
             _ => {
                 progress.live(&format!("{fleet}: training version 0"));
-                learning::version_zero(fleet, &request.budget)?
+                (learning::version_zero(fleet, &request.budget)?, Lessons::default())
             }
         };
         if !left.cells.is_empty() {
-            let trace = learning::run(fleet, &version_zero, &request.budget, cpu, &mut progress)?;
+            let trace = learning::run(fleet, &version_zero, &mut lessons, &request.budget, cpu, &mut progress)?;
             journal.write(&Line::Matrix(MatrixLine { trace, cells: left.cells }))?;
         }
         match end_to_end((fleet, &version_zero), &left.links, request, &mut journal, &mut progress) {
             Err(Failure::Interrupted(_)) => return Err(interrupted(&journal)),
             done => done?,
         }
-        base = Some((kind, version_zero));
+        base = Some((kind, (version_zero, lessons)));
     }
     drop(progress);
     let (folder, record) = journal.finish(summary)?;
