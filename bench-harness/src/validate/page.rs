@@ -154,10 +154,13 @@ fn whole_jobs(out: &mut String, record: &Record) -> Written {
 }
 
 /// The last part over the first: CPU time on processors, because a busy machine is no slower clock; elapsed time on devices.
-fn drift<'a>(cell: &'a Cell, stage_name: &str) -> Option<&'a Ratio> {
+fn drift(cell: &Cell) -> Option<&Ratio> {
     let is_processor = cell.id.starts_with("soak cpu-");
-    let measure = if is_processor { Measure::CpuNs } else { Measure::WallNs };
-    let ratios = &stage(cell, stage_name)?.ratios;
+    last_over_first(cell, if is_processor { Measure::CpuNs } else { Measure::WallNs })
+}
+
+fn last_over_first(cell: &Cell, measure: Measure) -> Option<&Ratio> {
+    let ratios = &stage(cell, ITERATION)?.ratios;
     let of_parts = |ratio: &&Ratio| ratio.arm == PARTS[2] && ratio.over == PARTS[0] && ratio.measure == measure;
     ratios.iter().find(of_parts).filter(|ratio| ratio.pairs >= LEAST_PAIRS)
 }
@@ -172,7 +175,7 @@ fn soaks(out: &mut String, record: &Record) -> Written {
         for check in record.checks.iter().filter(|check| check.cell == cell.id) {
             writeln!(out, "  {}{}", if check.holds { "" } else { "WRONG: " }, check.claim)?;
         }
-        match drift(cell, ITERATION) {
+        match drift(cell) {
             Some(ratio) => {
                 let state = if is_throttled(ratio) { "THROTTLED" } else { "steady" };
                 let Ratio { median, low, high, .. } = ratio;
@@ -180,6 +183,11 @@ fn soaks(out: &mut String, record: &Record) -> Written {
                     out,
                     "  {state}: an iteration of the last third takes {median:.3} ({low:.3} .. {high:.3}) of the first"
                 )?;
+                // Where a quota or other processes take time away, only this one tells.
+                if let Some(wall) = last_over_first(cell, Measure::WallNs).filter(|wall| wall.measure != ratio.measure)
+                {
+                    writeln!(out, "  by elapsed time {:.3} ({:.3} .. {:.3})", wall.median, wall.low, wall.high)?;
+                }
             }
             None => writeln!(out, "  too few windows to tell whether the rate holds: give a longer --soak")?,
         }
@@ -220,7 +228,7 @@ fn absent(out: &mut String, record: &Record) -> Written {
 /// Why the board does not pass, if an engine's rate fell during its soak.
 #[must_use]
 pub fn throttled(record: &Record) -> Option<Failure> {
-    let slow = |(engine, cell)| Some((engine, drift(cell, ITERATION).filter(|ratio| is_throttled(ratio))?));
+    let slow = |(engine, cell)| Some((engine, drift(cell).filter(|ratio| is_throttled(ratio))?));
     let slow: Vec<String> = cells(record, "soak ")
         .filter_map(slow)
         .map(|(engine, ratio)| {
