@@ -13,6 +13,9 @@ use std::process::ExitCode;
 use tensorguard::failure::Failure;
 use tensorguard::progress::{self, Mode};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long until a fleet of robots runs a policy that is provably better, without anyone seeing a robot's update.
 ///
 /// Without a command: a first look at the matrix, in under a minute. Robots learn, encrypt, a server adds, the key holder opens
