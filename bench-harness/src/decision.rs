@@ -30,6 +30,8 @@ pub const REPEAT: &str = "repeat";
 pub const EXACT: &str = "exact";
 /// The injected slowdown, in thresholds.
 pub const INJECTION: f64 = 1.5;
+/// With fewer, even all pairs on one side are no rarer than 1 in 20 by chance: there is no 95 % interval of their median.
+pub const LEAST_PAIRS: u32 = 6;
 
 /// What is allowed. Fixed before anything is measured, and part of the configuration's hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -86,9 +88,12 @@ impl Terms {
                 return Err(Failure::Usage(why));
             }
         }
-        if !(0.0001..=0.5).contains(&self.alpha) || !(1..=100_000).contains(&self.most_pairs) {
-            let why = "alpha is between 0.0001 and 0.5, and most_pairs between 1 and 100000";
-            return Err(Failure::Usage(why.to_owned()));
+        if !(0.0001..=0.5).contains(&self.alpha) {
+            return Err(Failure::Usage("alpha is between 0.0001 and 0.5".to_owned()));
+        }
+        if !(LEAST_PAIRS..=100_000).contains(&self.most_pairs) {
+            let why = format!("most_pairs is between {LEAST_PAIRS} and 100000: fewer pairs have no 95 % interval");
+            return Err(Failure::Usage(why));
         }
         Ok(())
     }
@@ -272,6 +277,12 @@ pub fn unfit(ratios: &[Ratio], wanted: f64, delta: f64) -> Option<String> {
     let (Some(again), Some(injected)) = (ratio(ratios, AGAIN), ratio(ratios, INJECTED)) else {
         return Some("it has no arms that prove the check".to_owned());
     };
+    if again.pairs.min(injected.pairs) < LEAST_PAIRS.into() {
+        return Some(format!(
+            "{} pairs have no 95 % interval: it takes {LEAST_PAIRS}",
+            again.pairs.min(injected.pairs)
+        ));
+    }
     if again.low > 1.0 + wanted || again.high < 1.0 / (1.0 + wanted) {
         let why = format!("identical code differed by {:+.1} % here: use a quieter machine", percent(again.median));
         return Some(why);

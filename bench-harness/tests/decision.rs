@@ -130,6 +130,14 @@ fn a_check_whose_identical_code_differs_is_unfit() {
 }
 
 #[test]
+fn fewer_pairs_than_an_interval_takes_prove_nothing() {
+    let few = |turns| decide(&Terms::default(), &[("a", Behaviour { turns, ..QUIET })]);
+    assert_eq!(few(6).outcome, Outcome::Pass);
+    let decision = few(5);
+    assert!(decision.outcome == Outcome::Unfit && decision.rows[0].why.contains("5 pairs"), "{:?}", decision.rows);
+}
+
+#[test]
 fn noise_widens_the_threshold_and_the_blind_spot_is_stated() {
     // Identical code is off by 0.9 %: with 1.8 % to a threshold of 1 %, an injected 1.5 % can no longer be seen.
     let terms = Terms { delta: 0.01, ..Terms::default() };
@@ -174,7 +182,7 @@ fn terms_may_differ_between_metrics_and_those_that_cannot_be_are_refused() {
     let parsed = Terms::parse("delta = 0.01\n[[metric]]\nname = \"round\"\ndelta = 0.2\n").expect("terms");
     assert_eq!((parsed.delta("round-add"), parsed.delta("sum")), (0.2, 0.01));
     for text in
-        ["delta = -1", "delta = 0", "delta = nan", "delt = 0.1", "alpha = 0", "most_pairs = 0", "x", "instructions = 7"]
+        ["delta = -1", "delta = 0", "delta = nan", "delt = 0.1", "alpha = 0", "most_pairs = 5", "x", "instructions = 7"]
     {
         assert_eq!(Terms::parse(text).map_err(|failure| failure.code()).err(), Some(2), "{text}");
     }
