@@ -4,6 +4,7 @@ use crate::bandwidth::Reader;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::machine::Machine;
+use crate::micro::view::nanoseconds;
 use crate::progress::Progress;
 use crate::scaling::{self, KERNELS, Scaling};
 use crate::stats::median;
@@ -204,29 +205,9 @@ impl fmt::Display for Table {
     }
 }
 
-/// A time in a fitting unit.
-#[must_use]
-pub fn nanoseconds(ns: f64) -> String {
-    match ns {
-        ns if ns < 10.0 => format!("{ns:.3} ns"),
-        ns if ns < 1000.0 => format!("{ns:.0} ns"),
-        ns if ns < 1e6 => format!("{:.2} us", ns / 1e3),
-        ns if ns < 1e9 => format!("{:.2} ms", ns / 1e6),
-        ns => format!("{:.2} s", ns / 1e9),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_printed_in_fitting_units() {
-        assert_eq!(nanoseconds(0.0614), "0.061 ns");
-        assert_eq!(nanoseconds(302.4), "302 ns");
-        assert_eq!(nanoseconds(14_350.0), "14.35 us");
-        assert_eq!((nanoseconds(1.5e6), nanoseconds(1.5e9)), ("1.50 ms".to_owned(), "1.50 s".to_owned()));
-    }
 
     #[test]
     fn limits_follow_from_what_was_measured() {

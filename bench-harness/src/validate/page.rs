@@ -4,8 +4,8 @@ use super::soak::{ITERATION, PARTS};
 use super::timed::{OURS, SHARE, STEP, is_compute_bound};
 use crate::failure::Failure;
 use crate::gpu::Report;
+use crate::micro::view::nanoseconds;
 use crate::record::{Cell, Figure, Measure, Property, Ratio, Record, Stage};
-use crate::table::nanoseconds;
 use std::fmt::Write;
 
 /// A rate that falls by more than this, the whole interval of it, is throttling.

@@ -229,19 +229,7 @@ mod tests {
 
     #[test]
     fn news_of_robots_are_acted_on_at_once_and_none_are_waited_for() {
-        let terms = Terms {
-            fleet: "arms".to_owned(),
-            round: 3,
-            attempt: 0,
-            model: Id([1; 32]),
-            holder: Id([2; 32]),
-            length: 100,
-            bits: 8,
-            clip: 0.5,
-            planned: 20,
-            quorum: 18,
-            least: 16,
-        };
+        let terms = Terms::of_a_test();
         let mut holder = Holder::default();
         holder.take(HolderInput::Reply(Reply::Question(Question::Deploy { terms, robots: 18, enrolled: vec![] })));
         holder.take(HolderInput::Watch);

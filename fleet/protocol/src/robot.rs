@@ -249,24 +249,6 @@ impl Robot {
 mod tests {
     use super::*;
 
-    fn terms() -> Terms {
-        let (model, holder) = (Id([1; 32]), Id([2; 32]));
-        let fleet = "arms".to_owned();
-        Terms {
-            fleet,
-            round: 3,
-            attempt: 0,
-            model,
-            holder,
-            length: 100,
-            bits: 8,
-            clip: 0.5,
-            planned: 20,
-            quorum: 18,
-            least: 16,
-        }
-    }
-
     fn pins() -> Pins {
         Pins { fleet: "arms".into(), holder: Id([2; 32]), length: 100, most_clip: 1.0, least: 16 }
     }
@@ -279,16 +261,16 @@ mod tests {
             robot.take(RobotInput::Reply(Reply::Work(Work::Update(terms))));
             matches!(robot.step(), RobotStep::Seal(_))
         };
-        assert!(seals(terms()));
+        assert!(seals(Terms::of_a_test()));
         for wrong in [
-            Terms { fleet: "legs".into(), ..terms() },
-            Terms { holder: Id([9; 32]), ..terms() },
-            Terms { length: 101, ..terms() },
-            Terms { clip: 1.5, ..terms() },
-            Terms { clip: f32::NAN, ..terms() },
-            Terms { least: 2, ..terms() },
-            Terms { model: Id([9; 32]), ..terms() },
-            Terms { planned: u64::MAX, ..terms() },
+            Terms { fleet: "legs".into(), ..Terms::of_a_test() },
+            Terms { holder: Id([9; 32]), ..Terms::of_a_test() },
+            Terms { length: 101, ..Terms::of_a_test() },
+            Terms { clip: 1.5, ..Terms::of_a_test() },
+            Terms { clip: f32::NAN, ..Terms::of_a_test() },
+            Terms { least: 2, ..Terms::of_a_test() },
+            Terms { model: Id([9; 32]), ..Terms::of_a_test() },
+            Terms { planned: u64::MAX, ..Terms::of_a_test() },
         ] {
             assert!(!seals(wrong.clone()), "{wrong:?}");
         }
@@ -298,7 +280,7 @@ mod tests {
     fn a_broken_link_makes_it_ask_where_to_go_on() {
         let mut robot = Robot::new(pins(), Id([1; 32]), None);
         robot.take(RobotInput::Reply(Reply::Noted));
-        robot.take(RobotInput::Reply(Reply::Work(Work::Update(terms()))));
+        robot.take(RobotInput::Reply(Reply::Work(Work::Update(Terms::of_a_test()))));
         let signed = Signed { manifest: vec![1].into(), signature: vec![2].into() };
         let attempted = Attempted { round: 3, attempt: 0 };
         robot.take(RobotInput::Sealed(Kept { attempted, signed, leaves: vec![Id([0; 32]); 5] }));

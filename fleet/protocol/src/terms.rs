@@ -52,6 +52,26 @@ pub struct Terms {
     pub least: u64,
 }
 
+#[cfg(test)]
+impl Terms {
+    /// Terms that everybody accepts.
+    pub(crate) fn of_a_test() -> Self {
+        Self {
+            fleet: "arms".to_owned(),
+            round: 3,
+            attempt: 0,
+            model: Id([1; 32]),
+            holder: Id([2; 32]),
+            length: 100,
+            bits: 8,
+            clip: 0.5,
+            planned: 20,
+            quorum: 18,
+            least: 16,
+        }
+    }
+}
+
 /// Why nobody acts on these terms.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TermsError {

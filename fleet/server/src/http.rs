@@ -40,6 +40,8 @@ impl Default for Limits {
 
 /// Read from a connection at a time.
 const BUFFER_LEN: usize = 64 << 10;
+/// Of a refused body, read and dropped at most: six uploads of ten megabytes of fp32.
+const MOST_READ_OFF: usize = 32 << 20;
 /// How often time is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -105,11 +107,22 @@ async fn answer(desk: Arc<Desk>, peer: Peer, request: Request<Incoming>, limits:
     let result = match (request.method(), &parts[..]) {
         (&Method::POST, ["v1", "ask"]) => ask(desk, peer, request, limits).await.map(told),
         (&Method::PUT, ["v1", "upload", from]) => match number(from) {
-            Ok(from) => upload(desk, peer, from, request, limits).await.map(told),
+            Ok(from) => {
+                let mut body = request.into_body();
+                let reply = upload(desk, peer, from, &mut body, limits).await;
+                read_off_if_refused(&reply, body, limits).await;
+                reply.map(told)
+            }
             Err(refused) => Err(refused),
         },
         (&Method::PUT, ["v1", "package", package]) => match id(package) {
-            Ok(package) => publish(desk, peer, package, request, limits).await.map(told),
+            Ok(package) => {
+                let len = len_of(&request);
+                let mut body = request.into_body();
+                let reply = publish(desk, peer, (package, len), &mut body, limits).await;
+                read_off_if_refused(&reply, body, limits).await;
+                reply.map(told)
+            }
             Err(refused) => Err(refused),
         },
         (&Method::GET, ["v1", "sum", revision]) => match number(revision).map(u32::try_from) {
@@ -161,16 +174,29 @@ async fn ask(desk: Arc<Desk>, peer: Peer, request: Request<Incoming>, limits: Li
     }
 }
 
-async fn upload(
-    desk: Arc<Desk>,
-    peer: Peer,
-    from: u64,
-    request: Request<Incoming>,
-    limits: Limits,
-) -> Result<Reply, Refused> {
+fn len_of(request: &Request<Incoming>) -> Option<u64> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Whoever is refused while still sending would see a broken connection and try again, never the reason: what is on its way is read and
+/// dropped first, up to a limit.
+async fn read_off_if_refused(reply: &Result<Reply, Refused>, mut body: Incoming, limits: Limits) {
+    let read_off = async {
+        let mut left = MOST_READ_OFF;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, |bytes| bytes.len())) else { return };
+            left = rest;
+        }
+    };
+    if reply.is_err() {
+        // Whoever is slower than this sees the broken connection.
+        let _ = timeout(limits.silence, read_off).await;
+    }
+}
+
+async fn upload(desk: Arc<Desk>, peer: Peer, from: u64, body: &mut Incoming, limits: Limits) -> Result<Reply, Refused> {
     let Peer::Robot(robot) = peer else { return Err(Refused::NotYours) };
     let mut receiving = blocking(move || desk.begin(robot, from)).await?;
-    let mut body = request.into_body();
     while let Some(frame) = timeout(limits.silence, body.frame()).await.map_err(|_| Refused::Busy)? {
         // A cut link: what arrived whole is kept when `receiving` is dropped.
         let frame = frame.map_err(Refused::malformed)?;
@@ -184,15 +210,14 @@ async fn upload(
 async fn publish(
     desk: Arc<Desk>,
     peer: Peer,
-    package: Id,
-    request: Request<Incoming>,
+    (package, len): (Id, Option<u64>),
+    body: &mut Incoming,
     limits: Limits,
 ) -> Result<Reply, Refused> {
-    let len = request.headers().get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
-    let len: u64 = len.ok_or_else(|| Refused::malformed("no content-length"))?;
+    let len = len.ok_or_else(|| Refused::malformed("no content-length"))?;
     let here = desk.clone();
     let mut file = blocking(move || here.begin_package(peer, package, len)).await?;
-    let (mut hash, mut body) = (Sha256::new(), request.into_body());
+    let mut hash = Sha256::new();
     while let Some(frame) = timeout(limits.silence, body.frame()).await.map_err(|_| Refused::Busy)? {
         if let Some(bytes) = frame.map_err(Refused::malformed)?.data_ref() {
             hash.update(bytes);
