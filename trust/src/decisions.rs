@@ -1,7 +1,8 @@
 //! The record of every decision: which thresholds were fixed, how each candidate was judged, how far it came, what became of it.
 //!
 //! The log only grows. Each record carries a hash over itself and all before it, so an edited, removed or reordered one is
-//! noticed; a log cut off at its end is noticed by whoever kept its [`Head`] elsewhere, the *anchor*. And it has rules: a verdict
+//! noticed; a log cut off at its end is noticed by whoever kept its [`Head`] elsewhere, the *anchor*. Each carries the time too, as the
+//! recorder's clock had it: what readers are told, and no rule believes. And it has rules: a verdict
 //! counts only under thresholds registered before it, only a candidate that passed, or of a fleet that says it has no gate, can be
 //! rolled out, and a roll-out enters each stage once.
 //!
@@ -11,7 +12,7 @@
 //! use tensorguard_trust::decisions::*;
 //! use tensorguard_trust::gate::Thresholds;
 //! let mut log = MemoryLog::default();
-//! let anchor = record(&mut log, None, Decision::Registered { thresholds: Thresholds::default().hash() })?;
+//! let anchor = record(&mut log, None, 1_790_000_000, Decision::Registered { thresholds: Thresholds::default().hash() })?;
 //! // .. later: judge a candidate, record the verdict, roll it out, record its end.
 //! let history = History::read(&mut log, Some(anchor))?;
 //! assert_eq!(history.head(), anchor);
@@ -203,13 +204,15 @@ impl fmt::Display for DecisionError {
 
 impl core::error::Error for DecisionError {}
 
-/// A decision and the hash after it, as they are stored.
+/// A decision, when it was recorded, and the hash after it, as they are stored.
 #[derive(Encode, Decode)]
 #[cbor(array)]
 struct Record {
     #[n(0)]
     decision: Decision,
-    #[cbor(n(1), with = "minicbor::bytes")]
+    #[n(1)]
+    at_unix_s: u64,
+    #[cbor(n(2), with = "minicbor::bytes")]
     hash: [u8; 32],
 }
 
@@ -217,6 +220,7 @@ struct Record {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     decisions: Vec<Decision>,
+    times_unix_s: Vec<u64>,
     head: Head,
 }
 
@@ -231,12 +235,13 @@ impl History {
         for bytes in log.records().map_err(DecisionError::Log)? {
             let damaged = DecisionError::Damaged(history.head.entries);
             let record: Record = canonical::from_bytes(&bytes).ok_or(damaged.clone())?;
-            let head = after(history.head, &record.decision);
+            let head = after(history.head, record.at_unix_s, &record.decision);
             if head.hash != record.hash {
                 return Err(damaged);
             }
             history.check(&record.decision)?;
             history.decisions.push(record.decision);
+            history.times_unix_s.push(record.at_unix_s);
             history.head = head;
             anchored |= anchor == Some(head);
         }
@@ -253,6 +258,12 @@ impl History {
     #[must_use]
     pub fn decisions(&self) -> &[Decision] {
         &self.decisions
+    }
+
+    /// When each was recorded: seconds since 1970, as the recorder's clock had it.
+    #[must_use]
+    pub fn times_unix_s(&self) -> &[u64] {
+        &self.times_unix_s
     }
 
     /// Where the log stands. Keep it where a change of the log does not reach: it is the anchor.
@@ -368,19 +379,24 @@ fn place(stage: Stage) -> Option<(u8, usize)> {
     }
 }
 
-/// Records a decision after the log was checked whole, and says where the log stands then.
+/// Records a decision after the log was checked whole, and says where the log stands then. `at_unix_s` is the time: seconds since 1970.
 ///
 /// # Errors
 /// [`DecisionError`]; nothing was recorded then, unless the store says otherwise.
-pub fn record(log: &mut dyn DecisionLog, anchor: Option<Head>, decision: Decision) -> Result<Head, DecisionError> {
+pub fn record(
+    log: &mut dyn DecisionLog,
+    anchor: Option<Head>,
+    at_unix_s: u64,
+    decision: Decision,
+) -> Result<Head, DecisionError> {
     let history = History::read(log, anchor)?;
     history.check(&decision)?;
-    let head = after(history.head, &decision);
-    log.append(&canonical::to_bytes(&Record { decision, hash: head.hash })).map_err(DecisionError::Log)?;
+    let head = after(history.head, at_unix_s, &decision);
+    log.append(&canonical::to_bytes(&Record { decision, at_unix_s, hash: head.hash })).map_err(DecisionError::Log)?;
     Ok(head)
 }
 
-fn after(head: Head, decision: &Decision) -> Head {
-    let hash = digest_fields("decision", &[&head.hash, &canonical::to_bytes(decision)]);
+fn after(head: Head, at_unix_s: u64, decision: &Decision) -> Head {
+    let hash = digest_fields("decision", &[&head.hash, &at_unix_s.to_le_bytes(), &canonical::to_bytes(decision)]);
     Head { entries: head.entries + 1, hash }
 }

@@ -47,6 +47,13 @@ fn decisions() -> Vec<Decision> {
     vec![registered(), refused(1), passed(2), settled(2, End::Deployed), passed(3), settled(3, End::Unhealthy)]
 }
 
+/// At noon, whatever is decided: times are told, and no rule looks at them.
+fn record(log: &mut dyn DecisionLog, anchor: Option<Head>, decision: Decision) -> Result<Head, DecisionError> {
+    tensorguard_trust::decisions::record(log, anchor, NOON, decision)
+}
+
+const NOON: u64 = 1_795_348_800;
+
 fn filled() -> (MemoryLog, Vec<Head>) {
     let mut log = MemoryLog::default();
     let heads = decisions().into_iter().map(|decision| record(&mut log, None, decision).unwrap()).collect();
@@ -58,7 +65,7 @@ fn what_was_recorded_is_there() {
     let (mut log, heads) = filled();
     for anchor in heads.iter().copied().map(Some).chain([None, Some(Head::default())]) {
         let history = History::read(&mut log, anchor).unwrap();
-        assert_eq!(history.decisions(), decisions());
+        assert_eq!((history.decisions(), history.times_unix_s()), (&decisions()[..], &[NOON; 6][..]));
         assert_eq!(history.head(), heads[5]);
         assert_eq!(history.deployed(), Some([2; 32]));
     }

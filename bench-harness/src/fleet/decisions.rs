@@ -2,6 +2,7 @@
 //! at its end is found too. Whoever keeps a head elsewhere finds also a folder that was restored from an older copy.
 
 use super::failed;
+use crate::calendar::{time_utc, unix_s};
 use crate::failure::Failure;
 use crate::logs::{DecisionFile, Recovery};
 use crate::whole_file::Target;
@@ -72,7 +73,7 @@ impl Book {
     /// Makes a decision durable, and says it in a line.
     pub(super) fn record(&mut self, decision: Decision) -> Result<(), String> {
         let line = told(&decision).lines().next().unwrap_or_default().to_owned();
-        record(&mut self.file, Some(self.history.head()), decision).map_err(|error| error.to_string())?;
+        record(&mut self.file, Some(self.history.head()), unix_s(), decision).map_err(|error| error.to_string())?;
         super::say(format_args!("decision {}: {line}", self.history.head().entries + 1));
         self.follow().map_err(|error| error.to_string())
     }
@@ -117,9 +118,9 @@ pub fn parse_head(text: &str) -> Result<Head, String> {
 #[must_use]
 pub fn page(history: &History) -> String {
     let mut text = String::new();
-    for (index, decision) in history.decisions().iter().enumerate() {
+    for (index, (decision, &at)) in history.decisions().iter().zip(history.times_unix_s()).enumerate() {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:>4}  {}", index + 1, told(decision));
+        let _ = writeln!(text, "{:>4}  {}  {}", index + 1, time_utc(at), told(decision));
     }
     let count = history.decisions().len();
     let running = history.deployed().map_or_else(|| "what it began with".to_owned(), |package| short(&package));
@@ -218,11 +219,13 @@ mod tests {
         let book = Book::open(&folder).unwrap();
         let page = page(&read(&folder, Some(book.history().head())).unwrap());
         for words in
-            ["1  thresholds 01010101 registered", "NO GATE", "canary", "rolling back, too many", "whole: 5 decisions"]
+            ["Z  thresholds 01010101 registered", "NO GATE", "canary", "rolling back, too many", "whole: 5 decisions"]
         {
             assert!(page.contains(words), "{words}: {page}");
         }
         assert!(page.contains(&head_text(book.history().head())), "{page}");
+        let times = book.history().times_unix_s();
+        assert!(times.is_sorted() && times.iter().all(|&at| unix_s().abs_diff(at) < 600), "{times:?}");
     }
 
     #[test]

@@ -120,7 +120,7 @@ mod tests {
 
     fn filled(path: &Path) -> Head {
         let mut log = DecisionFile::create(path).unwrap();
-        (0..4).map(|number| record(&mut log, None, registered(number)).unwrap()).last().unwrap()
+        (0..4).map(|number| record(&mut log, None, 0, registered(number)).unwrap()).last().unwrap()
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(recovery, Recovery::Whole);
         let history = History::read(&mut log, Some(head)).unwrap();
         assert_eq!(history.decisions(), (0..4).map(registered).collect::<Vec<_>>());
-        record(&mut log, Some(head), registered(4)).unwrap();
+        record(&mut log, Some(head), 0, registered(4)).unwrap();
         drop(log);
         assert_eq!(DecisionFile::open(&path).unwrap().0.records().unwrap().len(), 5);
     }
@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(History::read(&mut log, None).unwrap().decisions().len(), 3);
             let missed = DecisionError::CutOff { found: 3, anchored: 4 };
             assert_eq!(History::read(&mut log, Some(head)), Err(missed));
-            assert_eq!(record(&mut log, None, registered(3)), Ok(head));
+            assert_eq!(record(&mut log, None, 0, registered(3)), Ok(head));
             assert_eq!(fs::read(&path).unwrap(), whole);
         }
     }
@@ -184,6 +184,6 @@ mod tests {
         assert!(DecisionFile::open(&path).unwrap_err().0.contains("another process"));
         assert_eq!(DecisionFile::read(&path).unwrap(), log.records().unwrap(), "who only reads may look");
         fs::remove_file(&path).unwrap();
-        assert!(record(&mut log, None, registered(9)).unwrap_err().to_string().contains("cannot look at it"));
+        assert!(record(&mut log, None, 0, registered(9)).unwrap_err().to_string().contains("cannot look at it"));
     }
 }

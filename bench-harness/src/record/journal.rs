@@ -2,6 +2,7 @@
 
 use super::fold::{self, fold};
 use super::{Environment, Footer, Git, Header, Line, Record, VERSION, config_sha256, sha256};
+use crate::calendar::{date, time_utc, unix_s};
 use crate::failure::Failure;
 use crate::machine::{Ticks, load};
 use crate::stats::SEED;
@@ -12,7 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// The journal's name in its folder.
 pub const SAMPLES: &str = "samples.jsonl";
@@ -56,7 +57,7 @@ impl Journal {
     pub fn begin(parent: &Path, plan: Plan<'_>) -> Result<Self, Failure> {
         clean_enough(parent)?;
         fs::create_dir_all(parent).map_err(failed)?;
-        let now = seconds();
+        let now = unix_s();
         let label = plan.environment.machine.label();
         let folder = new_folder(parent, &format!("{}-{label}-{}", date(now), plan.what)).map_err(failed)?;
         let header = Header {
@@ -140,7 +141,7 @@ impl Journal {
     pub fn finish(mut self, summary: impl FnOnce(&Record) -> String) -> Result<(PathBuf, Record), Failure> {
         let steal = self.ticks.and_then(|begin| Ticks::now().map(|now| now.steal_since(begin)));
         let wall_ns = self.begin.elapsed().as_nanos() as u64;
-        self.write(&Line::Footer(Footer { end_utc: time_utc(seconds()), wall_ns, load: load(), steal }))?;
+        self.write(&Line::Footer(Footer { end_utc: time_utc(unix_s()), wall_ns, load: load(), steal }))?;
         self.file.sync_all().map_err(failed)?;
         let record = self.record()?;
         let text = serde_json::to_string_pretty(&record)? + "\n";
@@ -240,38 +241,9 @@ fn new_folder(parent: &Path, name: &str) -> std::io::Result<PathBuf> {
     Err(std::io::ErrorKind::AlreadyExists.into())
 }
 
-fn seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn time_utc(seconds: u64) -> String {
-    format!("{}T{:02}:{:02}:{:02}Z", date(seconds), seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
-}
-
-/// The day of a time in seconds since 1970, UTC, as YYYY-MM-DD. Howard Hinnant's civil_from_days.
-fn date(seconds: u64) -> String {
-    let days = seconds / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    format!("{:04}-{month:02}-{day:02}", year + era * 400 + u64::from(month <= 2))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_are_right_around_leap_days() {
-        let days = [(0, "1970-01-01"), (951_782_400, "2000-02-29"), (951_868_800, "2000-03-01")];
-        for (seconds, expected) in days {
-            assert_eq!(date(seconds), expected);
-        }
-        assert_eq!(date(4_107_542_400 - 1), "2100-02-28");
-        assert_eq!(time_utc(1_798_761_599), "2026-12-31T23:59:59Z");
-    }
 
     #[test]
     fn a_folder_is_never_used_twice() {
