@@ -76,8 +76,11 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 fn draw(into: &mut String, words: Words<'_>, series: &[Series], [left, right, bottom, top]: [f64; 4]) -> Drawn {
     let area = SVGBackend::with_string(into, SIZE).into_drawing_area();
     let across = (left..right).log_scale();
+    let legend = if series.len() > 1 { legend(series) } else { Vec::new() };
     let mut chart = ChartBuilder::on(&area)
         .margin(8)
+        // Above the lines, never across them.
+        .margin_top(legend.last().map_or(8, |&(_, y)| y + LEGEND_ROW / 2))
         .x_label_area_size(48)
         .y_label_area_size(80)
         .build_cartesian_2d(across, (bottom..top).log_scale())?;
@@ -102,28 +105,50 @@ fn draw(into: &mut String, words: Words<'_>, series: &[Series], [left, right, bo
         let (x, y) = chart.backend_coord(&(tick, bottom));
         area.draw_text(&short(tick), &style.pos(Pos::new(HPos::Center, VPos::Top)), (x, y + 8))?;
     }
-    for (index, Series { name, points }) in series.iter().enumerate() {
+    for (index, Series { points, .. }) in series.iter().enumerate() {
         let colour = LINES[index % LINES.len()];
         let line = points.iter().map(|&(x, y, _)| (x, y));
         let intervals = points.iter().filter_map(|&(x, _, interval)| interval.map(|(low, high)| (x, low, high)));
         chart.draw_series(
             intervals.map(|(x, low, high)| PathElement::new(vec![(x, low), (x, high)], colour.mix(0.45))),
         )?;
-        chart
-            .draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)))?
-            .label(name.as_str())
-            .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2)));
+        chart.draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)))?;
         match index % 3 {
             0 => drop(chart.draw_series(line.map(|point| Circle::new(point, 4, colour.filled())))?),
             1 => drop(chart.draw_series(line.map(|point| TriangleMarker::new(point, 5, colour.filled())))?),
             _ => drop(chart.draw_series(line.map(|point| Cross::new(point, 4, colour.stroke_width(2))))?),
         }
     }
-    if series.len() > 1 {
-        chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).margin(6).label_font(style).draw()?;
+    for (index, (&(x, y), Series { name, .. })) in legend.iter().zip(series).enumerate() {
+        let (colour, middle) = (LINES[index % LINES.len()], (x + LEGEND_LINE / 2, y));
+        area.draw(&PathElement::new(vec![(x, y), (x + LEGEND_LINE, y)], colour.stroke_width(2)))?;
+        match index % 3 {
+            0 => area.draw(&Circle::new(middle, 4, colour.filled()))?,
+            1 => area.draw(&TriangleMarker::new(middle, 5, colour.filled()))?,
+            _ => area.draw(&Cross::new(middle, 4, colour.stroke_width(2)))?,
+        }
+        area.draw_text(name, &style.pos(Pos::new(HPos::Left, VPos::Center)), (x + LEGEND_LINE + 8, y))?;
     }
     area.present()?;
     Ok(())
+}
+
+const LEGEND_ROW: i32 = 22;
+const LEGEND_LINE: i32 = 24;
+/// Where each series' line begins in the legend: as many in a row as there is room for.
+fn legend(series: &[Series]) -> Vec<(i32, i32)> {
+    let (begin, wide) = (88, SIZE.0 as i32 - 8);
+    let (mut x, mut y) = (begin, LEGEND_ROW / 2 + 4);
+    let place = |series: &Series| {
+        // A letter of this size takes nine at most.
+        let width = LEGEND_LINE + 24 + 9 * series.name.chars().count() as i32;
+        if x > begin && x + width > wide {
+            (x, y) = (begin, y + LEGEND_ROW);
+        }
+        x += width;
+        (x - width, y)
+    };
+    series.iter().map(place).collect()
 }
 
 /// 1, 2 and 5 times powers of ten between two positive ends.
@@ -279,6 +304,15 @@ mod tests {
     fn ticks_lie_within_their_ends() {
         assert_eq!(ticks(1.6, 125.0), [2.0, 5.0, 10.0, 20.0, 50.0, 100.0]);
         assert_eq!(ticks(0.3, 0.6), [0.5]);
+    }
+
+    #[test]
+    fn a_legend_goes_on_in_the_next_row_where_one_is_full() {
+        let named = |name: &str| Series { name: name.into(), points: vec![] };
+        let long = "x".repeat(30);
+        let places = legend(&[named("10 KB"), named("100 KB"), named(&long), named(&long)]);
+        assert!(places[0].1 == places[1].1 && places[0].0 < places[1].0, "{places:?}");
+        assert!(places[2].1 < places[3].1 && places[3].0 == places[0].0, "{places:?}");
     }
 
     #[test]
