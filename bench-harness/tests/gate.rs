@@ -107,6 +107,57 @@ fn a_program_against_itself_gets_an_answer_that_its_record_repeats() {
 }
 
 #[test]
+fn only_what_was_measured_from_a_commit_is_recorded_and_promoted() {
+    let folder = scratch("baseline");
+    let git = |args: &[&str]| {
+        let who = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+        let done = Command::new("git").args(who).args(args).current_dir(&folder).output().expect("git starts");
+        assert!(done.status.success(), "{args:?}: {done:?}");
+    };
+    let change = |text: &str| fs::write(folder.join("tracked"), text).unwrap();
+    let measure =
+        |out: &str| run(&folder, &["micro", "--smoke", "--filter", "kernel==sum && size==10kb", "--out", out]);
+    let only = |parent: &str| fs::read_dir(folder.join(parent)).unwrap().flatten().next().expect("an entry").path();
+    let promote = |entry: &Path| run(&folder, &["baseline", "promote", entry.to_str().unwrap()]);
+    git(&["init", "--quiet"]);
+    change("first");
+    git(&["add", "tracked"]);
+    git(&["commit", "--quiet", "--message", "first"]);
+
+    change("second");
+    let (code, said) = measure("results");
+    assert!(code == 2 && said.contains("commit first"), "{code}: {said}");
+    let (code, said) = measure("elsewhere");
+    assert_eq!(code, 0, "{said}");
+    let changed = only("elsewhere");
+    fs::create_dir_all(folder.join("results")).unwrap();
+    let (code, said) = promote(&changed);
+    assert!(code == 2 && said.contains("under its own id"), "{code}: {said}");
+    let moved = folder.join("results").join(changed.file_name().unwrap());
+    fs::rename(&changed, &moved).unwrap();
+    let (code, said) = promote(&moved);
+    assert!(code == 2 && said.contains("not measured from a commit"), "{code}: {said}");
+    fs::remove_dir_all(&moved).unwrap();
+
+    change("first");
+    let (code, said) = measure("results");
+    assert_eq!(code, 0, "{said}");
+    let entry = only("results");
+    let gate = || run(&folder, &["gate", "--result", entry.to_str().unwrap()]);
+    assert_eq!(gate().0, 6, "nothing was promoted");
+    let (code, said) = promote(&entry);
+    assert!(code == 0 && said.contains("is the baseline for"), "{code}: {said}");
+    let (code, said) = run(&folder, &["baseline", "list"]);
+    assert!(code == 0 && said.contains(entry.file_name().unwrap().to_str().unwrap()), "{code}: {said}");
+    assert_ne!(gate().0, 6, "it is held against its baseline");
+    let text = fs::read_to_string(entry.join(RESULT)).unwrap();
+    fs::write(entry.join(RESULT), text.replacen("\"median\": ", "\"median\": 1", 1)).unwrap();
+    let (code, said) = promote(&entry);
+    assert!(code == 8 && said.contains("not what its samples give"), "{code}: {said}");
+    fs::remove_dir_all(folder).expect("it is there");
+}
+
+#[test]
 #[cfg(unix)]
 fn ctrl_c_keeps_the_samples_and_says_how_to_go_on() {
     let folder = scratch("interrupt");

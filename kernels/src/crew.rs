@@ -1,10 +1,14 @@
-//! A caller's own work around a backend's jobs, shared by as many threads as [`Backend::threads`](crate::Backend::threads) says.
+//! Threads that share a job, or a caller's own work around jobs. The caller is one of them, as a sleeping thread wakes late;
+//! the others sleep in one pool for the whole process.
+//!
 //! An engine for CPUs does the job of a thread in a [`queue`] on that thread alone: the other threads have jobs of their own, and
 //! what was just written is still in this one's cache.
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::cell::Cell;
-use std::sync::{Mutex, PoisonError};
-use std::{panic, thread};
+use std::convert::Infallible;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
 
 /// Hands consecutive shares of `items` to at most `threads` threads. One result for each share, in order.
 pub fn shares<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
@@ -12,11 +16,18 @@ pub fn shares<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&[T])
     if items.len() <= share {
         return vec![work(items)];
     }
-    thread::scope(|scope| {
-        let work = &work;
-        let crew: Vec<_> = items.chunks(share).map(|items| scope.spawn(move || work(items))).collect();
-        crew.into_iter().map(|one| one.join().unwrap_or_else(|panic| panic::resume_unwind(panic))).collect()
-    })
+    let mut results: Vec<Option<R>> = items.chunks(share).map(|_| None).collect();
+    each(threads, items.chunks(share).zip(&mut results), |(items, result)| *result = Some(work(items)));
+    results.into_iter().flatten().collect()
+}
+
+/// Lets at most `threads` threads take one task after the other, in any order.
+pub(crate) fn each<T: Send>(threads: usize, tasks: impl ExactSizeIterator<Item = T> + Send, work: impl Fn(T) + Sync) {
+    let work = |_: &mut (), task| {
+        work(task);
+        Ok::<(), Infallible>(())
+    };
+    let Ok(()) = queue(threads, tasks, || (), work);
 }
 
 /// Lets at most `threads` threads take one task after the other, in any order; each works in a `room` of its own.
@@ -30,30 +41,39 @@ pub fn queue<T: Send, S, E: Send>(
     work: impl Fn(&mut S, T) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
     let threads = threads.min(tasks.len());
-    if threads <= 1 {
+    let Some(pool) = (threads > 1).then(helpers).flatten() else {
         let mut room = room();
         return tasks.try_for_each(|task| work(&mut room, task));
-    }
-    let left = Mutex::new(Some(tasks));
-    // A thread that panicked held no lock, or ended everything by it.
-    let locked = || left.lock().unwrap_or_else(PoisonError::into_inner);
+    };
+    let (left, refused) = (Mutex::new(Some(tasks)), Mutex::new(None));
+    // Who waits for the lock reads only whole states, whatever became of the thread that had it.
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(Iterator::next);
     let one = || {
         let _member = Member::new();
         let mut room = room();
-        loop {
-            let Some(task) = locked().as_mut().and_then(Iterator::next) else { return Ok(()) };
+        while let Some(task) = next() {
             if let Err(error) = work(&mut room, task) {
-                *locked() = None;
-                return Err(error);
+                *left.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                refused.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             }
         }
     };
-    thread::scope(|scope| {
-        let crew: Vec<_> = (1..threads).map(|_| scope.spawn(one)).collect();
-        let mine = one();
-        let others = crew.into_iter().map(|one| one.join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
-        others.fold(mine, Result::and)
-    })
+    pool.in_place_scope(|scope| {
+        (1..threads).for_each(|_| scope.spawn(|_| one()));
+        one();
+    });
+    refused.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+/// As many threads as the machine runs at once, so that the caller need not share its own with a helper. None where the system
+/// gives none: then the caller does all the work.
+fn helpers() -> Option<&'static ThreadPool> {
+    static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
+    let build = || {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("crew {index}")).build().ok()
+    };
+    POOL.get_or_init(build).as_ref()
 }
 
 thread_local! {
@@ -82,7 +102,8 @@ impl Drop for Member {
     }
 }
 
-#[cfg(test)]
+// Not under miri: where a scope ends, rayon frees what a thread that is just leaving it still holds a reference to.
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
 
@@ -91,7 +112,7 @@ mod tests {
         for (threads, count) in [(0, 5), (1, 5), (2, 5), (3, 7), (4, 2), (2, 0), (8, 8)] {
             let items: Vec<u32> = (0..count).collect();
             let shares = shares(threads, &items, <[u32]>::to_vec);
-            assert!(shares.len() <= threads.max(1), "{threads} threads, {count} items");
+            assert!((1..=threads.max(1)).contains(&shares.len()), "{threads} threads, {count} items");
             assert_eq!(shares.concat(), items, "{threads} threads, {count} items");
         }
     }

@@ -161,9 +161,11 @@ impl fmt::Debug for Pads {
 /// Digits encrypted at a time, at most: so many that the key's transform does not count.
 const ENCRYPTED_DIGITS: usize = 3 << 17;
 /// So few that it begins to.
-const LEAST_ENCRYPTED_DIGITS: usize = 3 << 15;
+const LEAST_ENCRYPTED_DIGITS: usize = 3 << 14;
 /// Blocks for each of several threads: all have about the same to do.
 const BLOCKS_PER_THREAD: usize = 4;
+/// Blocks that are worth a second thread: it wakes when the first has done half of one.
+const LEAST_BLOCKS: usize = 4;
 /// Digits sealed at a time: so few that they are still in the cache.
 const SEALED_DIGITS: usize = 3 << 15;
 
@@ -290,8 +292,12 @@ impl Agreement<Params> {
 
     /// How many digits these threads encrypt at a time.
     pub(crate) fn encrypted_digits(&self, threads: usize) -> usize {
-        let share = self.digits().div_ceil(threads * BLOCKS_PER_THREAD).max(LEAST_ENCRYPTED_DIGITS);
-        if threads > 1 { share.min(ENCRYPTED_DIGITS) } else { ENCRYPTED_DIGITS }
+        let blocks = (self.digits() / LEAST_ENCRYPTED_DIGITS).min(threads * BLOCKS_PER_THREAD);
+        if threads > 1 && blocks >= LEAST_BLOCKS {
+            self.digits().div_ceil(blocks).min(ENCRYPTED_DIGITS)
+        } else {
+            ENCRYPTED_DIGITS
+        }
     }
 
     /// The body in blocks of whole polynomials, about `digits` digits each, with their pads where there are some.

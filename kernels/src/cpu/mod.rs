@@ -20,13 +20,13 @@ mod simd;
 mod sum;
 mod tail;
 
-use crate::crew::is_in_queue;
+use crate::crew::{each, is_in_queue};
 use crate::expand::Domain;
 use crate::{
     Backend, DecryptJob, DenseJob, Direction, EncryptJob, Fault, Noise, PadJob, Plan, Ring, SealJob, Secret, Shape,
 };
-use rayon::prelude::*;
 use simd::Body;
+use std::sync::{Mutex, PoisonError};
 
 /// An instruction set this crate has an engine for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,9 +88,9 @@ impl Isa {
     }
 }
 
-/// Words in a piece of work, at least. Handing work to a sleeping thread takes 10 to 20 microseconds; expanding so many
-/// words takes as long, and every other kernel takes longer.
-const LEAST_WORDS: usize = 1 << 15;
+/// Words for each thread that shares a job, at least: expanding so many takes longer than waking a thread, which on a virtual
+/// machine is 50 microseconds and more, and every other kernel takes as long.
+const LEAST_WORDS: usize = 1 << 17;
 
 /// Words of a pad that stay in a core's cache until they are sealed: 128 KiB.
 const CACHED_WORDS: usize = 1 << 15;
@@ -113,10 +113,8 @@ pub struct Cpu {
     isa: Isa,
     engine: Engine,
     threads: usize,
-    /// Words in a piece of work.
+    /// Words for each thread.
     least_words: usize,
-    /// None for one thread, which is the caller's own.
-    pool: Option<rayon::ThreadPool>,
 }
 
 impl Cpu {
@@ -141,13 +139,11 @@ impl Cpu {
     }
 
     fn on(isa: Isa, engine: Engine, threads: usize) -> Self {
-        // Where the system gives no threads, the caller's own does all the work.
-        let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()).flatten();
-        let threads = if pool.is_some() { threads } else { 1 };
-        Self { isa, engine, threads, least_words: LEAST_WORDS, pool }
+        let threads = threads.max(1);
+        Self { isa, engine, threads, least_words: LEAST_WORDS }
     }
 
-    /// Splits work into pieces of `words` words or more (at least one), instead of what pays. For tests of the splitting.
+    /// Shares jobs of `words` words or more (at least one) for each thread, instead of what pays. For tests of the sharing.
     #[must_use]
     pub fn with_least_words(mut self, words: usize) -> Self {
         self.least_words = words.max(1);
@@ -168,10 +164,12 @@ impl Cpu {
 
     /// Raw words of one stream of the expander, from its beginning.
     pub fn expand(&self, seed: &[u8; 32], domain: Domain, poly: u32, limb: u32, out: &mut [u32]) {
-        let size = self.share(out.len().div_ceil(256), 256) * 256;
-        let pieces = out.chunks_mut(size).enumerate();
-        let pieces = pieces.map(|(index, out)| ((index * size / 16) as u32, out)).collect();
-        self.map(pieces, |(counter, out)| self.run(expand::Words { seed, domain, poly, limb, counter, out }));
+        let share = self.share(out.len().div_ceil(256), 256);
+        let size = share.units * 256;
+        let pieces = out.chunks_mut(size).enumerate().map(|(index, out)| ((index * size / 16) as u32, out));
+        each(share.threads, pieces, |(counter, out)| {
+            self.run(expand::Words { seed, domain, poly, limb, counter, out })
+        });
     }
 
     /// Adds what [`crate::expand::small`] defines to `sum`, coefficient by coefficient. Constant time.
@@ -195,20 +193,13 @@ impl Cpu {
         }
     }
 
-    /// How many of `count` units, of `words` words each, one piece takes: a few pieces per thread, so that an idle one
-    /// finds more work, but none so small that waking a thread takes longer than doing it.
-    fn share(&self, count: usize, words: usize) -> usize {
-        let pieces = if self.threads == 1 || is_in_queue() { 1 } else { 4 * self.threads };
-        count.div_ceil(pieces).max(self.least_words.div_ceil(words.max(1)))
-    }
-
-    fn map<T: Send, R: Send>(&self, pieces: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
-        match &self.pool {
-            Some(pool) if pieces.len() > 1 && !is_in_queue() => {
-                pool.install(|| pieces.into_par_iter().map(work).collect())
-            }
-            _ => pieces.into_iter().map(work).collect(),
-        }
+    /// How to share `count` units of `words` words each: a few pieces per thread, so that an idle one finds more work, and no
+    /// more threads than have enough to do.
+    fn share(&self, count: usize, words: usize) -> Share {
+        let worth = count.saturating_mul(words) / self.least_words;
+        let threads = if is_in_queue() { 1 } else { self.threads.min(worth).max(1) };
+        let pieces = if threads == 1 { 1 } else { 4 * threads };
+        Share { units: count.div_ceil(pieces).max(1), threads }
     }
 
     /// Pads and seals a few polynomials at a time, while the pad is in the cache. Two bodies, not one: a third would be a copy
@@ -232,6 +223,14 @@ impl Cpu {
     fn message_key(&self, ring: &Ring, seed: &Secret<[u8; 32]>) -> pad::Key {
         self.run(pad::MessageKey { ring, seed })
     }
+}
+
+/// How a job is shared.
+#[derive(Clone, Copy)]
+struct Share {
+    /// In a piece.
+    units: usize,
+    threads: usize,
 }
 
 /// A residue that is expanded and transformed counts as so many words.
@@ -258,8 +257,8 @@ impl Backend for Cpu {
     fn ntt(&self, plan: &Plan, direction: Direction, polys: &mut [u32]) -> Result<(), Fault> {
         assert!(polys.len().is_multiple_of(plan.n()), "a batch is a whole number of polynomials");
         let share = self.share(polys.len() / plan.n(), plan.n());
-        let pieces = polys.chunks_mut(share * plan.n()).collect();
-        self.map(pieces, |polys| match direction {
+        let pieces = polys.chunks_mut(share.units * plan.n());
+        each(share.threads, pieces, |polys| match direction {
             Direction::Forward => self.run(ntt::Forward { plan, polys }),
             Direction::Inverse => self.run(ntt::Inverse { plan, polys }),
         });
@@ -270,9 +269,9 @@ impl Backend for Cpu {
         let share = self.share(job.polys(out), POLY_EFFORT * ring_words(job.ring));
         let PadJob { ring, a_seed, message_seed: seed, .. } = *job;
         let key = &self.message_key(ring, seed);
-        let pieces = out.chunks_mut(share * ring.n() * ring.plans().len()).enumerate().collect();
-        self.map(pieces, |(index, out)| {
-            let first_poly = offset(job.first_poly, index, share);
+        let pieces = out.chunks_mut(share.units * ring.n() * ring.plans().len()).enumerate();
+        each(share.threads, pieces, |(index, out)| {
+            let first_poly = offset(job.first_poly, index, share.units);
             self.run(pad::Pad { ring, a_seed, seed, key, first_poly, out });
         });
         Ok(())
@@ -283,11 +282,11 @@ impl Backend for Cpu {
         let encoding = job.encoding;
         let n = encoding.ring().n();
         let share = self.share(encoding.polys(digits.len()), ring_words(encoding.ring()));
-        let pads = pad.chunks_mut(share * n * encoding.ring().plans().len());
-        let rest = digits.chunks(share * n * encoding.digits_per_coefficient());
-        let bytes = out.chunks_mut(share * n / 8 * encoding.bits() as usize);
-        let pieces = pads.zip(rest).zip(bytes).collect();
-        self.map(pieces, |((pad, digits), out)| {
+        let pads = pad.chunks_mut(share.units * n * encoding.ring().plans().len());
+        let rest = digits.chunks(share.units * n * encoding.digits_per_coefficient());
+        let bytes = out.chunks_mut(share.units * n / 8 * encoding.bits() as usize);
+        let pieces = pads.zip(rest).zip(bytes);
+        each(share.threads, pieces, |((pad, digits), out)| {
             self.run(seal::Seal { encoding, pad, digits, out });
             // The zeros are there; this keeps a compiler from seeing that nobody reads them.
             core::hint::black_box(pad);
@@ -301,11 +300,11 @@ impl Backend for Cpu {
         let n = encoding.ring().n();
         let share = self.share(encoding.polys(digits.len()), POLY_EFFORT * ring_words(encoding.ring()));
         let key = &self.message_key(encoding.ring(), job.message_seed);
-        let digits = digits.chunks(share * n * encoding.digits_per_coefficient());
-        let bytes = out.chunks_mut(share * n / 8 * encoding.bits() as usize);
-        let pieces = digits.zip(bytes).enumerate().collect();
-        self.map(pieces, |(index, (digits, out))| {
-            let first_poly = offset(job.first_poly, index, share);
+        let digits = digits.chunks(share.units * n * encoding.digits_per_coefficient());
+        let bytes = out.chunks_mut(share.units * n / 8 * encoding.bits() as usize);
+        let pieces = digits.zip(bytes).enumerate();
+        each(share.threads, pieces, |(index, (digits, out))| {
+            let first_poly = offset(job.first_poly, index, share.units);
             self.encrypt_piece(job, key, first_poly, digits, out);
         });
         Ok(())
@@ -315,9 +314,9 @@ impl Backend for Cpu {
         shape.check(rows, accumulator);
         // Adding is an eighth of the work of expanding.
         let share = self.share(shape.coefficients.div_ceil(8), rows.len());
-        let pieces = accumulator.chunks_mut(8 * share * shape.words_per_value()).enumerate().collect();
-        self.map(pieces, |(index, accumulator)| {
-            let first_byte = index * share * shape.bits as usize;
+        let pieces = accumulator.chunks_mut(8 * share.units * shape.words_per_value()).enumerate();
+        each(share.threads, pieces, |(index, accumulator)| {
+            let first_byte = index * share.units * shape.bits as usize;
             self.run(sum::Sum { shape: *shape, rows, first_byte, accumulator });
         });
         Ok(())
@@ -328,22 +327,25 @@ impl Backend for Cpu {
         let (ring, width) = (job.encoding.ring(), job.encoding.shape(0).words_per_value());
         let share = self.share(job.encoding.polys(digits.len()), POLY_EFFORT * ring_words(ring));
         let key = &self.run(pad::SumKey { ring, sum: job.secret_sum });
-        let digits = digits.chunks_mut(share * ring.n() * job.encoding.digits_per_coefficient());
-        let pieces = digits.zip(accumulator.chunks(share * ring.n() * width)).enumerate().collect();
-        let parts = self.map(pieces, |(index, (digits, accumulator))| {
-            let first_poly = offset(job.first_poly, index, share);
-            self.run(decrypt::Decrypt { job: *job, key, first_poly, accumulator, digits })
+        let digits = digits.chunks_mut(share.units * ring.n() * job.encoding.digits_per_coefficient());
+        let pieces = digits.zip(accumulator.chunks(share.units * ring.n() * width)).enumerate();
+        let noise = Mutex::new(Noise::default());
+        each(share.threads, pieces, |(index, (digits, accumulator))| {
+            let first_poly = offset(job.first_poly, index, share.units);
+            let part = self.run(decrypt::Decrypt { job: *job, key, first_poly, accumulator, digits });
+            let mut noise = noise.lock().unwrap_or_else(PoisonError::into_inner);
+            *noise = *noise + part;
         });
-        Ok(parts.into_iter().fold(Noise::default(), core::ops::Add::add))
+        Ok(noise.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn dense(&self, job: &DenseJob<'_>, rows: &mut [u32]) -> Result<(), Fault> {
         job.check(rows);
         let secret = &self.run(dense::DenseSecret { job: *job });
         let share = self.share(rows.len(), job.dimension);
-        let pieces = rows.chunks_mut(share).enumerate().collect();
-        self.map(pieces, |(index, rows)| {
-            let first_row = offset(job.first_row, index, share);
+        let pieces = rows.chunks_mut(share.units).enumerate();
+        each(share.threads, pieces, |(index, rows)| {
+            let first_row = offset(job.first_row, index, share.units);
             self.run(dense::Dense { job: *job, secret, first_row, rows });
         });
         Ok(())
