@@ -266,6 +266,9 @@ impl fmt::Display for Rounds {
         if !self.parties.is_empty() {
             writeln!(f, "memory: at the peak of that round, all parties in one process, above what it had before")?;
         }
+        for Absent { peer, why } in &self.absent {
+            writeln!(f, "{peer:18} absent: {why}")?;
+        }
         if let Some(server) = &self.server {
             writeln!(f, "\n{server}")?;
         }
@@ -295,6 +298,13 @@ mod tests {
         assert_eq!(environments("seal"), [Environment::Tenseal]);
         assert_eq!(environments("masks"), []);
         assert_eq!(count("forward"), 0);
+    }
+
+    #[test]
+    fn an_absent_peer_is_a_line_with_its_reason() {
+        let absent = vec![Absent { peer: "a peer", why: "not installed".into() }];
+        let said = Rounds { absent, ..Rounds::default() }.to_string();
+        assert!(said.contains("a peer") && said.contains("absent: not installed"), "{said}");
     }
 
     #[test]

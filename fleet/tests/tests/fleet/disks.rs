@@ -1,6 +1,7 @@
 //! Disks that fill up, and disks that die.
 
 use crate::parties::*;
+use fleet_client::News;
 use fleet_server::{Disk, Folder, Writer};
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
@@ -140,4 +141,42 @@ fn a_disk_that_is_full_from_the_start_lets_no_server_begin() {
     let disk = Fated::disk(Folder::open(&fleet.path("server/state")).unwrap(), quota);
     let error = open_desk(&fleet, disk).unwrap_err();
     assert!(error.to_string().contains("journal cannot be opened"), "{error}");
+}
+
+/// What cannot be kept is not sent: a crash would lose it. When there is room, the same update is encrypted under a new key.
+#[test]
+fn a_robot_whose_disk_is_full_sends_nothing_and_takes_part_when_there_is_room() {
+    let (robots, length) = (2u8, 1000);
+    let fleet = Fleet::new("robot-full", robots, length);
+    let server = serve(&fleet, fleet.disk());
+    // No file can be made where a folder is.
+    let in_the_way = fleet.path("robot-0").join("upload.fresh");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let watch = |refused: &mut u32, news: &News| match news {
+        News::Note(why) if why.contains("cannot be kept") => {
+            assert!(!server.desk.told().contains("2 of 2 uploads"), "{}", server.desk.told());
+            *refused += 1;
+            if *refused == 3 {
+                std::fs::remove_dir(&in_the_way).unwrap();
+            }
+        }
+        News::Uploaded { .. } => assert!(*refused >= 3, "sent before it was kept"),
+        _ => {}
+    };
+    let (arms, refused) = std::thread::scope(|scope| {
+        let full = scope.spawn(|| {
+            let (mut arm, mut refused, mut is_done) = (Arm::new(0), 0, until_applied());
+            run_robot(&fleet, server.address, &mut arm, &mut |news| {
+                watch(&mut refused, &news);
+                is_done(news)
+            });
+            (arm, refused)
+        });
+        let mut arms = run_everybody(&fleet, server.address, 1..robots);
+        let (arm, refused) = full.join().unwrap();
+        arms.push(arm);
+        (arms, refused)
+    });
+    check_mean(&arms, robots, length);
+    assert_eq!(refused, 3);
 }
