@@ -143,7 +143,7 @@ fn mix(arm: &ArmOutcome) -> String {
     let total: f64 = labels.values().sum();
     labels
         .iter()
-        .map(|(label, seconds)| format!("{label:?} {:.0} %", 100.0 * seconds / total))
+        .map(|(label, seconds)| format!("{label:?}\u{a0}{:.0}\u{a0}%", 100.0 * seconds / total))
         .collect::<Vec<_>>()
         .join(", ")
 }
@@ -152,10 +152,13 @@ fn figure_cell(figure: Figure) -> String {
     match figure {
         Figure::Improves { seconds, low, high } => {
             let high = high.map_or("&infin;".to_owned(), |high| escape(&duration(high)));
-            format!("{} <small>{} .. {high}</small>", escape(&duration(seconds)), escape(&duration(low)))
+            format!("{}<br><small>{} .. {high}</small>", escape(&duration(seconds)), escape(&duration(low)))
         }
         Figure::NoImprovement { at_least_s } => {
-            format!("<span class=\"bad\">no improvement</span> <small>&ge; {}</small>", escape(&duration(at_least_s)))
+            format!(
+                "<span class=\"bad\">no improvement</span><br><small>&ge; {}</small>",
+                escape(&duration(at_least_s))
+            )
         }
     }
 }
@@ -175,13 +178,13 @@ fn every_cell(cells: &[&CellOutcome]) -> String {
         let arm = encrypted(cell)?;
         let tpdi = &arm.tpdi;
         let lowered = if cell.min_clients < super::grid::DEFAULT_MIN_CLIENTS {
-            format!(" <small>min_clients {}</small>", cell.min_clients)
+            format!("<br><small>min_clients {}</small>", cell.min_clients)
         } else {
             String::new()
         };
         let after = cell.success_after.map_or("-".to_owned(), |after| format!("{:.0} %", 100.0 * after));
         Some(vec![
-            escape(&cell.cell) + &lowered,
+            format!("<span class=\"nowrap\">{}</span>{lowered}", escape(&cell.cell)),
             figure_cell(tpdi.active),
             figure_cell(tpdi.wall),
             format!("{} of {}", tpdi.deployed, tpdi.attempts),
