@@ -27,6 +27,7 @@ const PUBLIC: &[(&str, &str, &str)] = &[
     ("kernels/src/cpu/simd.rs", "8 * at / l", "the wire width"),
     ("kernels/src/cpu/mod.rs", "CACHED_WORDS / words", "how many polynomials fit the cache"),
     ("kernels/src/cpu/mod.rs", "/ plan.n()", "a length"),
+    ("kernels/src/cpu/mod.rs", "/ self.least_words", "how many threads a job is worth, by its length"),
     ("kernels/src/cpu/mod.rs", "div_ceil", "a length, or how a batch is shared between threads"),
     ("kernels/src/cpu/ntt.rs", "data.len() / *block", "a length"),
     ("kernels/src/cpu/ntt.rs", "poly.len() / part", "a length"),
