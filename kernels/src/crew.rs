@@ -1,5 +1,5 @@
-//! Threads that share a job, or a caller's own work around jobs. The caller is one of them, as a sleeping thread wakes late;
-//! the others sleep in one pool for the whole process.
+//! Threads that share a job, or a caller's own work around jobs. The caller is one of them and begins at once, as a sleeping thread
+//! wakes late; the others sleep in one pool for the whole process. The end waits for all, so small work is not worth sharing.
 //!
 //! An engine for CPUs does the job of a thread in a [`queue`] on that thread alone: the other threads have jobs of their own, and
 //! what was just written is still in this one's cache.
@@ -65,8 +65,8 @@ pub fn queue<T: Send, S, E: Send>(
     refused.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-/// As many threads as the machine runs at once, so that the caller need not share its own with a helper. None where the system
-/// gives none: then the caller does all the work.
+/// One for each core, as several callers may share work at the same time. They keep to the cores of whoever is first. None where the
+/// system gives none: then the caller does all the work.
 fn helpers() -> Option<&'static ThreadPool> {
     static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
     let build = || {

@@ -164,7 +164,7 @@ const ENCRYPTED_DIGITS: usize = 3 << 17;
 const LEAST_ENCRYPTED_DIGITS: usize = 3 << 14;
 /// Blocks for each of several threads: all have about the same to do.
 const BLOCKS_PER_THREAD: usize = 4;
-/// Blocks that are worth a second thread: it wakes when the first has done half of one.
+/// Blocks that are worth a second thread: with fewer, two were no faster than one.
 const LEAST_BLOCKS: usize = 4;
 /// Digits sealed at a time: so few that they are still in the cache.
 const SEALED_DIGITS: usize = 3 << 15;

@@ -88,8 +88,8 @@ impl Isa {
     }
 }
 
-/// Words for each thread that shares a job, at least: expanding so many takes longer than waking a thread, which on a virtual
-/// machine is 50 microseconds and more, and every other kernel takes as long.
+/// Words for each thread that shares a job, at least: what a sleeping thread must find to do, or waking it costs more than it does.
+/// With half as many, two threads were at times slower than one.
 const LEAST_WORDS: usize = 1 << 17;
 
 /// Words of a pad that stay in a core's cache until they are sealed: 128 KiB.
