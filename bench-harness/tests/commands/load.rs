@@ -1,5 +1,5 @@
-//! One server under load, in a process of its own, and its memory. The large one: `cargo test --release -p tensorguard --test load --
-//! --ignored --nocapture`, or `scripts/full-check load`.
+//! One server under load, in a process of its own, and its memory. The large one: `cargo test --release -p tensorguard --test commands
+//! load -- --ignored --nocapture`, or `scripts/full-check load`.
 
 use fleet_client::link::{Credentials, Link, Timeouts};
 use fleet_client::protocol::{Question, Reply, Request, Terms, Work};

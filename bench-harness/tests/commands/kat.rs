@@ -54,7 +54,7 @@ fn refused(output: &Output, code: i32, parts: &[&str]) {
 }
 
 fn known() -> Map<String, Value> {
-    let text = include_str!("../../tests/vectors/kat.json");
+    let text = include_str!("../../../tests/vectors/kat.json");
     serde_json::from_str(text).unwrap()
 }
 
