@@ -159,7 +159,7 @@ pub struct NotVerified(pub String);
 
 impl fmt::Display for NotVerified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the manifest is not accepted: {}", self.0)
+        write!(f, "the manifest is not accepted, so leave its robot out: {}", self.0)
     }
 }
 

@@ -41,7 +41,9 @@ impl fmt::Display for SealError {
                 "this key has encrypted a message: send the stored upload again, or start over with a new key",
             ),
             Self::UpdateUsed => f.write_str("this update was sealed for another round: train a new one for this round"),
-            Self::Log(error) => write!(f, "the seal log failed, so nothing was sealed: {error}"),
+            Self::Log(error) => {
+                write!(f, "the seal log failed, so nothing was sealed; mend it, then seal with a new key: {error}")
+            }
             Self::Backend(fault) => fault.fmt(f),
         }
     }

@@ -84,7 +84,7 @@ fn manifests_and_stored_sums_come_back_or_are_refused() {
     assert_eq!(agreement.read_sum(&stored, &fleet.backend), Ok(sum));
     let mut crowded = stored.clone();
     crowded[16..20].copy_from_slice(&6u32.to_le_bytes());
-    let refused = Err(StoredSumError::Malformed(Malformed::Count(6)));
+    let refused = Err(StoredSumError::Malformed(Malformed::Count { messages: 6, factor: 1 }));
     assert_eq!(agreement.read_sum(&crowded, &fleet.backend), refused);
     crowded[16..20].fill(0xFF);
     assert!(agreement.read_sum(&crowded, &fleet.backend).is_err());
@@ -145,8 +145,13 @@ fn each_way_to_be_malformed_is_told_apart() {
             |b| *b.last_mut().unwrap() |= 0x80,
             |_, _| Malformed::Padding,
         ),
-        ("one message too many", &[Kind::Sum], |b| b[16] = 6, |_, _| Malformed::Count(6)),
-        ("all messages there are", &[Kind::Sum], |b| b[16..20].fill(255), |_, _| Malformed::Count(u32::MAX.into())),
+        ("one message too many", &[Kind::Sum], |b| b[16] = 6, |_, _| Malformed::Count { messages: 6, factor: 1 }),
+        (
+            "all messages there are",
+            &[Kind::Sum],
+            |b| b[16..20].fill(255),
+            |_, _| Malformed::Count { messages: u32::MAX.into(), factor: 1 },
+        ),
         ("multiplied by nothing", &[Kind::Sum], |b| b[20] = 0, |_, _| Malformed::Factor),
     ];
     const ALL: &[Kind] = &[Kind::Upload, Kind::Manifest, Kind::Sum];
