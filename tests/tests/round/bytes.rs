@@ -1,6 +1,7 @@
 //! Sizes to the byte, and bytes from outside that are wrong.
 
 use crate::fleet::{Fleet, robot, shared_key, update_id};
+use crate::pages::SIZES_OF;
 use folding::lwe::{Ciphertext, HolderPublic, KeyError, Kind, Malformed, Manifest, Params, StoredSumError};
 use folding::{Round, RoundTerms, Update};
 use rand::rngs::ChaCha20Rng;
@@ -31,8 +32,26 @@ fn bodies_have_the_sizes_of_the_parameter_page() {
 fn a_small_update_stays_small() {
     let fleet = Fleet::new();
     let round = Round::new(&fleet.terms(2500, 100)).unwrap();
-    assert!(round.agreement().overhead_len() <= 1536, "{}", round.agreement().overhead_len());
+    assert_eq!(round.agreement().overhead_len(), 1536);
     assert!(round.agreement().upload_len() <= 7000, "{}", round.agreement().upload_len());
+}
+
+/// Header and sealed key, and a canary of 64 words, for every cell of the parameter page.
+#[test]
+fn overhead_is_what_the_wire_page_says() {
+    let fleet = Fleet::new();
+    let mut cells = 0;
+    for ((params, bits), robots) in SIZES_OF.iter().flat_map(|row| [10, 100, 1000, 10_000].map(|robots| (row, robots)))
+    {
+        let Ok(round) = Round::new(&RoundTerms { params, bits: *bits, ..fleet.terms(2_500_000, robots) }) else {
+            continue;
+        };
+        let l = round.agreement().encoding().bits() as usize;
+        assert_eq!(round.agreement().overhead_len(), 1136 + 8 * l, "{}, {bits} bits, {robots} robots", params.name());
+        assert!(l <= 55, "overhead is at most 1576");
+        cells += 1;
+    }
+    assert_eq!(cells, 26);
 }
 
 #[test]
