@@ -291,7 +291,8 @@ impl Round {
         self.look(update, backend.threads())
     }
 
-    /// Robot: encrypts an update, and says what of it was out of range.
+    /// Robot: encrypts an update, and says what of it was out of range. One allocation is as long as the upload, or none with
+    /// [`Update::in_memory_of`]; the rest is at most 3 MiB at a time for each thread, however long the update.
     ///
     /// # Errors
     /// [`EncryptError`] says why not.
