@@ -198,6 +198,11 @@ impl fmt::Debug for HolderPublic {
 }
 
 /// A key for one message of one robot in one sum. Not `Clone`: it encrypts once.
+///
+/// ```compile_fail,E0277
+/// fn copies<T: Clone>() {}
+/// copies::<tensorguard_lwe::MessageKey>();
+/// ```
 pub struct MessageKey {
     pub(crate) seed: Secret<[u8; 32]>,
     pub(crate) envelope: Option<Envelope>,

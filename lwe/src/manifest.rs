@@ -175,6 +175,13 @@ pub trait Verifier {
 }
 
 /// A manifest whose signature a [`Verifier`] accepted. There is no other way to have one.
+///
+/// ```compile_fail,E0423
+/// use tensorguard_lwe::{Manifest, VerifiedManifest};
+/// fn forge(manifest: Manifest) -> VerifiedManifest {
+///     VerifiedManifest(manifest)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedManifest(Manifest);
 

@@ -147,7 +147,12 @@ impl Values for [u32] {
     }
 }
 
-/// The message-independent half of a ciphertext, made ahead. In memory only; erased when dropped; used up by sealing.
+/// The message-independent half of a ciphertext, made ahead. In memory only; erased when dropped; used up by sealing, so not `Clone`.
+///
+/// ```compile_fail,E0277
+/// fn copies<T: Clone>() {}
+/// copies::<tensorguard_lwe::Pads>();
+/// ```
 pub struct Pads {
     key: MessageKey,
     residues: Secret<Vec<u32>>,
