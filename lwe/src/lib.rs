@@ -106,7 +106,7 @@ pub use keys::{
     ENVELOPE_LEN, Envelope, FleetSharedKey, HOLDER_PUBLIC_LEN, HOLDER_SEED_LEN, HolderKey, HolderPublic, KeyError,
     MessageKey, RobotId,
 };
-pub use ledger::{Budget, Layout, Ledger, Overflow, Weights, smallest};
+pub use ledger::{Budget, Layout, Ledger, Overflow, Weights, next_smallest, smallest};
 pub use logs::{AnswerLog, Created, Entry, ForgetfulLog, Head, LogError, SealLog};
 pub use manifest::{
     CHUNK_LEN, Manifest, NotVerified, VerifiedManifest, Verifier, merkle_leaf, merkle_root, root_of_leaves,
