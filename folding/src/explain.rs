@@ -79,9 +79,7 @@ impl fmt::Display for Explanation<'_> {
                 next.values_per_coefficient(),
                 next.encoding.bits()
             )?,
-            None => {
-                writeln!(f, "           no other number of values in a word fits")?
-            }
+            None => writeln!(f, "           no other number of values in a word fits")?,
         }
         writeln!(
             f,

@@ -2,7 +2,7 @@
 
 use crate::fleet::{Fleet, robot, shared_key, update_id};
 use crate::pages::SIZES_OF;
-use folding::lwe::{Ciphertext, HolderPublic, KeyError, Kind, Malformed, Manifest, Params, StoredSumError};
+use folding::lwe::{Ciphertext, HolderPublic, KeyError, KeyModel, Kind, Malformed, Manifest, Params, StoredSumError};
 use folding::{Round, RoundTerms, Update};
 use rand::rngs::ChaCha20Rng;
 use rand::{RngExt, SeedableRng};
@@ -194,6 +194,40 @@ fn each_way_to_be_malformed_is_told_apart() {
             let refused = Err(Malformed::Kind { found: *other as u8, expected: *kind });
             assert_eq!(read(*kind, bytes), refused);
         }
+    }
+}
+
+/// One of tests/vectors/malformed.json.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    what: String,
+    kind: String,
+    hex: String,
+    /// As `Malformed` prints itself for programmers; none where the bytes are fine.
+    error: Option<String>,
+}
+
+/// Stored bytes, so that a change of a parser and of what makes its bytes cannot agree on something new.
+#[test]
+fn stored_bytes_are_refused_as_they_always_were() {
+    let cases: Vec<Stored> = serde_json::from_str(include_str!("../../vectors/malformed.json")).expect("these fields");
+    let terms = RoundTerms::new(65, 5, 1.0, KeyModel::FleetShared([7; 32]));
+    let round = Round::new(&RoundTerms { params: &Params::FL_1024_22, bits: 4, ..terms }).unwrap();
+    let (agreement, backend) = (round.agreement(), Fleet::new().backend);
+    for Stored { what, kind, hex, error } in cases {
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+        let read = match kind.as_str() {
+            "upload" => Ciphertext::read(agreement, &bytes).map(drop),
+            "manifest" => Manifest::from_bytes(agreement, &bytes).map(drop),
+            "sum" => agreement.read_sum(&bytes, &backend).map(drop).map_err(|error| match error {
+                StoredSumError::Malformed(error) => error,
+                StoredSumError::Backend(fault) => panic!("a CPU has no faults: {fault}"),
+            }),
+            other => panic!("no such kind: {other}"),
+        };
+        assert_eq!(read.err().map(|error| format!("{error:?}")), error, "{kind}: {what}");
     }
 }
 
