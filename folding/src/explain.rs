@@ -2,7 +2,7 @@
 
 use crate::round::Round;
 use core::fmt;
-use lwe::Weights;
+use lwe::{Layout, Weights, next_smallest};
 
 /// Prints as a few lines.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,18 @@ impl<'a> Explanation<'a> {
     pub fn head_room(&self) -> f64 {
         let ledger = self.round.agreement().ledger();
         ledger.budget().head_room(Weights::equal(ledger.planned()))
+    }
+}
+
+impl Explanation<'_> {
+    /// The words that would be taken if there were none with as many values as were chosen, and what they would cost more.
+    #[must_use]
+    pub fn next_best(&self) -> Option<(Layout, usize)> {
+        let agreement = self.round.agreement();
+        let (chosen, length, planned) = (agreement.layout(), agreement.length(), agreement.ledger().planned());
+        let next = next_smallest(agreement.params(), agreement.value_bits(), planned, length, chosen)?;
+        let more = next.wire_len(length) - chosen.wire_len(length);
+        Some((next, more))
     }
 }
 
@@ -60,6 +72,15 @@ impl fmt::Display for Explanation<'_> {
             agreement.shape().coefficients,
             encoding.polys(agreement.digits())
         )?;
+        match self.next_best() {
+            Some((next, more)) => writeln!(
+                f,
+                "           chosen for the smallest upload; next best: {} values in a word of {} bits, {more} bytes more",
+                next.values_per_coefficient(),
+                next.encoding.bits()
+            )?,
+            None => writeln!(f, "           no other number of values in a word fits")?,
+        }
         writeln!(
             f,
             "upload     {} bytes, {} of them overhead: {:.3} bytes per value (fp32 has 4)",

@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use kernels::crew::shares;
 use lwe::{Opened, Values};
 
-/// Something that holds a robot's update.
+/// Something that holds a robot's update: slices and vectors of f32, f16 or bf16; with the feature `ndarray` arrays and views of them.
 pub trait Floats: Sync {
     /// How many values.
     fn len(&self) -> usize;
@@ -77,23 +77,55 @@ where
     }
 }
 
-/// In the array's logical order.
+/// In the array's logical order, whatever its order in memory: of f32, f16 or bf16.
 #[cfg(feature = "ndarray")]
-impl<S: ndarray::Data<Elem = f32> + Sync, D: ndarray::Dimension> Floats for ndarray::ArrayBase<S, D> {
+impl<A, S, D> Floats for ndarray::ArrayBase<S, D>
+where
+    A: Copy + Into<f32> + Sync,
+    [A]: Floats,
+    S: ndarray::Data<Elem = A> + Sync,
+    D: ndarray::Dimension,
+{
     fn len(&self) -> usize {
         self.len()
     }
 
     fn read(&self, start: usize, out: &mut [f32]) {
-        match self.as_slice() {
-            Some(values) => values.read(start, out),
-            None => out.iter_mut().zip(self.iter().skip(start)).for_each(|(out, value)| *out = *value),
+        if let Some(values) = self.as_slice() {
+            return values.read(start, out);
+        }
+        // Only an array of one axis or more is not contiguous, and none that is empty.
+        let width = self.shape().last().copied().unwrap_or(1);
+        let mut done = 0;
+        while done < out.len() {
+            let (row, column) = ((start + done) / width, (start + done) % width);
+            let count = (width - column).min(out.len() - done);
+            let row = row_of(self, row);
+            let stretch = row.slice_axis(ndarray::Axis(0), (column..column + count).into());
+            out[done..done + count].iter_mut().zip(stretch).for_each(|(out, &value)| *out = value.into());
+            done += count;
         }
     }
 
     fn contiguous(&self) -> Option<&[f32]> {
-        self.as_slice()
+        self.as_slice()?.contiguous()
     }
+}
+
+/// Row `row` along the last axis, in logical order: found by its number, because walking there takes as long as reading all
+/// before it.
+#[cfg(feature = "ndarray")]
+fn row_of<A, S: ndarray::Data<Elem = A>, D: ndarray::Dimension>(
+    array: &ndarray::ArrayBase<S, D>,
+    mut row: usize,
+) -> ndarray::ArrayView1<'_, A> {
+    let mut rest = array.view().into_dyn();
+    while rest.ndim() > 1 {
+        let below: usize = rest.shape()[1..rest.ndim() - 1].iter().product();
+        rest.index_axis_inplace(ndarray::Axis(0), row / below);
+        row %= below;
+    }
+    rest.into_dimensionality().expect("one axis is left")
 }
 
 /// What an update held that the round's range does not.

@@ -122,13 +122,15 @@ pub struct Update<'a, F: ?Sized> {
     dither: Dither,
     clip: bool,
     memory: Vec<u8>,
+    /// What [`Round::survey`] found, and on which grid.
+    surveyed: Option<(Grid, OutOfRange)>,
 }
 
 impl<'a, F: Floats + ?Sized> Update<'a, F> {
     /// To the nearest level; values out of range are refused.
     #[must_use]
     pub fn new(id: UpdateId, floats: &'a F) -> Self {
-        Self { id, floats, dither: Dither::Nearest, clip: false, memory: Vec::new() }
+        Self { id, floats, dither: Dither::Nearest, clip: false, memory: Vec::new(), surveyed: None }
     }
 
     /// Rounds up or down at random, so that the mean is right on average.
@@ -163,7 +165,8 @@ pub enum EncryptError {
         /// Values there should be.
         expected: usize,
     },
-    /// Values out of range, and no [`Update::clipping`]. The key is as good as new: nothing was marked.
+    /// Values out of range, and no [`Update::clipping`]. Nothing was marked, but key or pads are gone with the call: look before it
+    /// with [`Round::survey`].
     OutOfRange(OutOfRange),
     /// Sealing failed.
     Seal(SealError),
@@ -172,7 +175,12 @@ pub enum EncryptError {
 impl fmt::Display for EncryptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length { found, expected } => write!(f, "an update of {found} values, the round's have {expected}"),
+            Self::Length { found, expected } => {
+                write!(
+                    f,
+                    "an update of {found} values, the round's have {expected}: compare the tensor layout with the terms"
+                )
+            }
             Self::OutOfRange(found) => {
                 write!(f, "the update has {found}: mend it, plan a larger clip, or ask for clipping")
             }
@@ -270,7 +278,21 @@ impl Round {
         Explanation::of(self)
     }
 
-    /// Robot: encrypts an update, and says what of it was out of range.
+    /// Robot: looks at an update before a key or pads are spent on it. Encrypting takes those by value, also where it refuses the
+    /// update. What is found is kept with the update, which is not looked at again.
+    ///
+    /// # Errors
+    /// [`EncryptError`], as encrypting would refuse it.
+    pub fn survey<F: Floats + ?Sized>(
+        &self,
+        update: &mut Update<'_, F>,
+        backend: &dyn Backend,
+    ) -> Result<OutOfRange, EncryptError> {
+        self.look(update, backend.threads())
+    }
+
+    /// Robot: encrypts an update, and says what of it was out of range. One allocation is as long as the upload, or none with
+    /// [`Update::in_memory_of`]; the rest is at most 3 MiB at a time for each thread, however long the update.
     ///
     /// # Errors
     /// [`EncryptError`] says why not.
@@ -336,19 +358,25 @@ impl Round {
 
     fn on_grid<'a, F: Floats + ?Sized>(
         &self,
-        update: Update<'a, F>,
+        mut update: Update<'a, F>,
         threads: usize,
     ) -> Result<(UpdateId, OnGrid<'a, F>, Vec<u8>, OutOfRange), EncryptError> {
-        let Update { id, floats, dither, clip, memory } = update;
-        let (found, expected) = (floats.len(), self.agreement.length());
+        let found = self.look(&mut update, threads)?;
+        let Update { id, floats, dither, memory, .. } = update;
+        Ok((id, OnGrid { grid: self.grid, dither, found, floats }, memory, found))
+    }
+
+    fn look<F: Floats + ?Sized>(&self, update: &mut Update<'_, F>, threads: usize) -> Result<OutOfRange, EncryptError> {
+        let (found, expected) = (update.floats.len(), self.agreement.length());
         if found != expected {
             return Err(EncryptError::Length { found, expected });
         }
-        let found = self.grid.survey(floats, threads);
-        if !clip && !found.is_none() {
-            return Err(EncryptError::OutOfRange(found));
-        }
-        Ok((id, OnGrid { grid: self.grid, dither, found, floats }, memory, found))
+        let found = match update.surveyed {
+            Some((grid, found)) if grid == self.grid => found,
+            _ => self.grid.survey(update.floats, threads),
+        };
+        update.surveyed = Some((self.grid, found));
+        if update.clip || found.is_none() { Ok(found) } else { Err(EncryptError::OutOfRange(found)) }
     }
 
     /// Server: looks at an upload in the buffer it arrived in.

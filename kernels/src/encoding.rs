@@ -31,8 +31,8 @@ impl fmt::Display for RingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plan(error) => error.fmt(f),
-            Self::Limbs(count) => write!(f, "a ring has one or two primes, not {count}"),
-            Self::Repeated(p) => write!(f, "the prime {p} is there twice; limbs need different primes"),
+            Self::Limbs(count) => write!(f, "a ring of {count} primes: must be one or two"),
+            Self::Repeated(p) => write!(f, "the prime {p} is there twice: give limbs different primes"),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::hash::hash_fields;
 use crate::keys::{FleetSharedKey, HolderKey, KeyError, RobotId};
 use crate::ledger::Weights;
 use crate::logs::{AnswerLog, Entry, Head, LogError};
-use crate::manifest::VerifiedManifest;
+use crate::manifest::{Manifest, VerifiedManifest};
 use crate::noise::{Suspicion, check_noise};
 use crate::params::Params;
 use crate::split::Split;
@@ -147,8 +147,8 @@ pub enum Refusal {
     Answered(Attempt),
     /// The attempt before this one is neither answered nor closed.
     Open(Attempt),
-    /// An update that an answered attempt holds.
-    UpdateAnswered(RobotId),
+    /// Updates of these robots that an answered attempt holds.
+    UpdateAnswered(Vec<RobotId>),
     /// Not the buckets that were drawn for this attempt.
     OtherBuckets,
     /// The log is not the one it was: an older copy was restored.
@@ -157,7 +157,7 @@ pub enum Refusal {
     Key(RobotId, KeyError),
     /// The key, suite or round of these robots is wrong: leave them out.
     Canary(Vec<RobotId>),
-    /// The sum does not open under the secrets of this set: the answer is used up.
+    /// The sum does not open under the secrets of this set: the answer is used up, and so are the updates that were said to be in it.
     Mismatch(Suspicion),
     /// The log failed.
     Log(LogError),
@@ -168,35 +168,37 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nothing => f.write_str("no sum was given"),
+            Self::Nothing => f.write_str("no sum was given: give those of one attempt"),
             Self::MixedAttempts => f.write_str("the sums are of different attempts: ask for one attempt at a time"),
-            Self::OtherRound => f.write_str("a sum or a manifest is of another round"),
+            Self::OtherRound => f.write_str("a sum or a manifest is of another round: give those of the round that is asked about"),
             Self::TooFew { found, needed } => {
                 write!(f, "{found} robots where {needed} are needed: wait for more, or lower the policy where all can see it")
             }
             Self::Count { sum, manifests } => {
                 write!(f, "the sum holds {sum} messages, but there are {manifests} manifests: send those of the set, no more, no less")
             }
-            Self::Twice(robot) => write!(f, "robot {} has two manifests", short(robot)),
+            Self::Twice(robot) => write!(f, "robot {} has two manifests: keep one, and its upload alone in the sums", short(robot)),
             Self::Answered(attempt) => write!(f, "attempt {} was answered or closed: open the next one", attempt.number),
             Self::Open(attempt) => write!(f, "attempt {} is still open: close it first", attempt.number),
-            Self::UpdateAnswered(robot) => {
-                write!(f, "the update of robot {} was in an answered sum: it may not enter another", short(robot))
-            }
+            Self::UpdateAnswered(robots) => write!(
+                f,
+                "updates of robots {} were in an answered attempt and may not enter another: leave them out, or have these robots \
+                 train new ones",
+                names(robots)
+            ),
             Self::OtherBuckets => f.write_str("buckets were drawn for this attempt: ask for exactly those"),
             Self::Restored => f.write_str(
                 "the answer log lacks entries it once had: an older copy was restored. Restore the newest, or use new keys",
             ),
             Self::Key(robot, error) => write!(f, "robot {}: {error}", short(robot)),
             Self::Canary(robots) => {
-                let names: Vec<_> = robots.iter().map(short).collect();
-                write!(f, "the canaries of robots {} do not open: leave them out of the sum", names.join(", "))
+                write!(f, "the canaries of robots {} do not open: leave them out of the sum", names(robots))
             }
             Self::Mismatch(suspicion) => write!(
                 f,
-                "{suspicion}: set, weights or words differ from the manifests. This attempt is used up; open the next one"
+                "{suspicion}. This attempt and all updates in it are used up: train new ones for the next attempt"
             ),
-            Self::Log(error) => write!(f, "the answer log failed, so nothing was opened: {error}"),
+            Self::Log(error) => write!(f, "the answer log failed, so nothing was opened; mend it and ask again: {error}"),
             Self::Backend(fault) => fault.fmt(f),
         }
     }
@@ -214,6 +216,10 @@ impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         Self::Backend(fault)
     }
+}
+
+fn names(robots: &[RobotId]) -> String {
+    robots.iter().map(short).collect::<Vec<_>>().join(", ")
 }
 
 fn short(robot: &RobotId) -> String {
@@ -254,15 +260,28 @@ pub fn answer<P: Suite>(
     parts.iter().zip(secrets).map(|(part, secret_sum)| open(part, secret_sum, backend)).collect()
 }
 
-/// Records that an attempt gets no answer, so that the next may be opened.
+/// Records that an attempt gets no answer, so that the next may be opened. In order too: closing 1 would let 2 be answered
+/// while 0 still could be.
 ///
 /// # Errors
-/// [`Refusal`] if it was answered, or the log failed.
+/// [`Refusal`] if it was answered or closed, if the one before it is open, or if the log failed.
 pub fn close(attempt: Attempt, log: &mut dyn AnswerLog) -> Result<(), Refusal> {
-    if log.entries()?.iter().any(|entry| entry.settles() == Some(attempt)) {
+    check_turn(attempt, &log.entries()?)?;
+    Ok(log.append(&Entry::Closed { attempt })?)
+}
+
+/// Attempts are settled one after the other, so of all that may still be answered there is one at a time.
+fn check_turn(attempt: Attempt, entries: &[Entry]) -> Result<(), Refusal> {
+    let settled: BTreeSet<_> = entries.iter().filter_map(Entry::settles).map(|a| (a.round, a.number)).collect();
+    if settled.contains(&(attempt.round, attempt.number)) {
         return Err(Refusal::Answered(attempt));
     }
-    Ok(log.append(&Entry::Closed { attempt })?)
+    match attempt.number.checked_sub(1) {
+        Some(before) if !settled.contains(&(attempt.round, before)) => {
+            Err(Refusal::Open(Attempt { number: before, ..attempt }))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What can be seen without any key.
@@ -307,27 +326,17 @@ fn check_history<P: Suite>(
             return Err(Refusal::Restored);
         }
     }
-    let settled: BTreeSet<_> = entries.iter().filter_map(Entry::settles).map(|a| (a.round, a.number)).collect();
-    if settled.contains(&(attempt.round, attempt.number)) {
-        return Err(Refusal::Answered(attempt));
-    }
-    if let Some(before) = attempt.number.checked_sub(1)
-        && !settled.contains(&(attempt.round, before))
-    {
-        return Err(Refusal::Open(Attempt { number: before, ..attempt }));
-    }
+    check_turn(attempt, entries)?;
     if let Some(drawn) = entries.iter().find_map(|entry| entry.drawn(attempt))
         && !check_drawn(parts, &drawn)
     {
         return Err(Refusal::OtherBuckets);
     }
     let answered: BTreeSet<_> = entries.iter().flat_map(Entry::updates).collect();
-    for manifest in parts.iter().flat_map(|part| part.manifests) {
-        if answered.contains(&manifest.manifest().update().0) {
-            return Err(Refusal::UpdateAnswered(manifest.manifest().robot()));
-        }
-    }
-    Ok(())
+    let manifests = parts.iter().flat_map(|part| part.manifests).map(VerifiedManifest::manifest);
+    let again = manifests.filter(|manifest| answered.contains(&manifest.update().0));
+    let again: Vec<_> = again.map(Manifest::robot).collect();
+    if again.is_empty() { Ok(()) } else { Err(Refusal::UpdateAnswered(again)) }
 }
 
 /// Opens a sum whose answer is written down.

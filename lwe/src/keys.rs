@@ -43,7 +43,7 @@ impl fmt::Display for KeyError {
         f.write_str(match self {
             Self::Malformed => "these bytes are no public key of a key holder; fetch it again",
             Self::OtherKey => "the round names another key: pin the key holder's key, and never take it from a server",
-            Self::OtherModel => "the round uses the other key model",
+            Self::OtherModel => "the round uses the other key model: take the key that its terms name",
             Self::WeakEnvelope => "the sealed key is of low order; refuse this robot",
         })
     }
@@ -198,6 +198,11 @@ impl fmt::Debug for HolderPublic {
 }
 
 /// A key for one message of one robot in one sum. Not `Clone`: it encrypts once.
+///
+/// ```compile_fail,E0277
+/// fn copies<T: Clone>() {}
+/// copies::<tensorguard_lwe::MessageKey>();
+/// ```
 pub struct MessageKey {
     pub(crate) seed: Secret<[u8; 32]>,
     pub(crate) envelope: Option<Envelope>,

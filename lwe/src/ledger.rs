@@ -214,7 +214,8 @@ impl Layout {
     }
 
     /// Bytes of a message's words and its canary's.
-    fn wire_len(&self, values: usize) -> usize {
+    #[must_use]
+    pub fn wire_len(&self, values: usize) -> usize {
         self.encoding.packed_len(self.padded_digits(values)) + self.encoding.bits() as usize * CANARY_COEFFICIENTS / 8
     }
 }
@@ -226,12 +227,30 @@ pub fn smallest(params: &Params, bits: u32, planned: u64, length: usize) -> Opti
     smallest_for(params, bits, Weights::equal(planned), length)
 }
 
+/// The best without `chosen`: the smallest words with another number of values in them. `None` if no other number fits.
+#[must_use]
+pub fn next_smallest(params: &Params, bits: u32, planned: u64, length: usize, chosen: &Layout) -> Option<Layout> {
+    let others = fitting(params, bits, Weights::equal(planned)).unwrap_or_default().into_iter();
+    let others = others.filter(|layout| layout.values_per_coefficient() != chosen.values_per_coefficient());
+    best_of(others, length)
+}
+
 /// As [`smallest`], for sums with these weights.
 pub(crate) fn smallest_for(params: &Params, bits: u32, most: Weights, length: usize) -> Option<Layout> {
+    best_of(fitting(params, bits, most)?.into_iter(), length)
+}
+
+/// Of equals the later one: more values in a word.
+fn best_of(layouts: impl Iterator<Item = Layout>, length: usize) -> Option<Layout> {
+    layouts.reduce(|best, layout| if layout.wire_len(length) <= best.wire_len(length) { layout } else { best })
+}
+
+/// For each number of values in a word, the shortest words that fit. `None` if a sum of values is beyond all words.
+fn fitting(params: &Params, bits: u32, most: Weights) -> Option<Vec<Layout>> {
     let limit = (1u64.checked_shl(bits)? - 1).checked_mul(most.sum)?.checked_add(1)?;
     let split = Split::for_limit(limit);
     let base = split.map_or(limit, |split| split.base().into());
-    let (ring, mut best) = (params.ring(), None::<Layout>);
+    let (ring, mut layouts) = (params.ring(), Vec::new());
     for rho in 1u32.. {
         // Both digits of a value share a coefficient.
         let digits = if split.is_some() { 2 * rho } else { rho };
@@ -243,14 +262,11 @@ pub(crate) fn smallest_for(params: &Params, bits: u32, most: Weights, length: us
             if Ledger::new(Budget::of(&encoding), most.sum).admit(most).is_err() {
                 continue;
             }
-            let layout = Layout { encoding, split };
-            if best.as_ref().is_none_or(|best| layout.wire_len(length) <= best.wire_len(length)) {
-                best = Some(layout);
-            }
+            layouts.push(Layout { encoding, split });
             break;
         }
     }
-    best
+    Some(layouts)
 }
 
 #[cfg(test)]

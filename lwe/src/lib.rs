@@ -7,6 +7,55 @@
 //! Suites are of two kinds. Rings ([`Params`]) are the default. [`mod@dense`] has vectors of LWE without a ring, for short
 //! messages whose owner does not want to rely on a ring's structure; everything around the words is the same.
 //!
+//! Three robots, a server and a key holder, whose policy is lowered for so few:
+//!
+//! ```
+//! use kernels::cpu::Cpu;
+//! use tensorguard_lwe::*;
+//! # use rand::SeedableRng;
+//! # let mut rng = rand::rngs::ChaCha20Rng::from_seed([1; 32]);
+//! /// Robots whose manifests came over channels that say who speaks: no signature is checked.
+//! struct Enrolled;
+//! impl Verifier for Enrolled {
+//!     fn verify(&self, robot: RobotId, _signed: &[u8], _signature: &[u8]) -> Result<(), NotVerified> {
+//!         (robot.0[0] < 3).then_some(()).ok_or_else(|| NotVerified("not enrolled".into()))
+//!     }
+//! }
+//! let (backend, holder) = (Cpu::best(1), HolderKey::generate(&mut rng));
+//! let (mut seals, mut answers) = (ForgetfulLog::default(), ForgetfulLog::default());
+//! let agreement = Agreement::new(&Terms {
+//!     params: &Params::FL_1024_22,
+//!     fleet: b"arms",
+//!     model: [0; 32],
+//!     round: 1,
+//!     attempt: 0,
+//!     class: b"",
+//!     value_bits: 8,
+//!     planned: 3,
+//!     length: 4,
+//!     keys: holder.public().model(),
+//! })?;
+//! let (mut sum, mut manifests) = (agreement.sum(), vec![]);
+//! for number in 0..3 {
+//!     let robot = RobotId([number; 32]);
+//!     let key = MessageKey::new(&agreement, robot, &holder.public(), &mut rng)?;
+//!     let values = [1, 2, 3, u32::from(number)];
+//!     let upload = agreement.encrypt(key, UpdateId(robot.0), &values[..], vec![], &mut seals, &backend)?;
+//!     sum.add(&[Ciphertext::read(&agreement, upload.bytes())?], &backend)?;
+//!     manifests.push(VerifiedManifest::check(upload.manifest(), b"", &Enrolled)?);
+//! }
+//! let part = Part { agreement: &agreement, sum: &sum, manifests: &manifests };
+//! let policy = Policy::lowered_to(3);
+//! let opened = answer(Keys::Holder(&holder), policy, &[part], &mut answers, None, &backend)?;
+//! assert_eq!(opened[0].values(), [3, 6, 9, 3]);
+//! // Once.
+//! assert!(matches!(
+//!     answer(Keys::Holder(&holder), policy, &[part], &mut answers, None, &backend),
+//!     Err(Refusal::Answered(_))
+//! ));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Key models
 //! * **One-message keys** ([`HolderKey`], the default). Each message has its own small secret, derived from a seed that is
 //!   sealed to the key holder. The server learns nothing. The key holder alone sees only what it answers. **The key holder
@@ -57,7 +106,7 @@ pub use keys::{
     ENVELOPE_LEN, Envelope, FleetSharedKey, HOLDER_PUBLIC_LEN, HOLDER_SEED_LEN, HolderKey, HolderPublic, KeyError,
     MessageKey, RobotId,
 };
-pub use ledger::{Budget, Layout, Ledger, Overflow, Weights, smallest};
+pub use ledger::{Budget, Layout, Ledger, Overflow, Weights, next_smallest, smallest};
 pub use logs::{AnswerLog, Created, Entry, ForgetfulLog, Head, LogError, SealLog};
 pub use manifest::{
     CHUNK_LEN, Manifest, NotVerified, VerifiedManifest, Verifier, merkle_leaf, merkle_root, root_of_leaves,

@@ -159,7 +159,7 @@ pub struct NotVerified(pub String);
 
 impl fmt::Display for NotVerified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the manifest is not accepted: {}", self.0)
+        write!(f, "the manifest is not accepted, so leave its robot out: {}", self.0)
     }
 }
 
@@ -175,6 +175,13 @@ pub trait Verifier {
 }
 
 /// A manifest whose signature a [`Verifier`] accepted. There is no other way to have one.
+///
+/// ```compile_fail,E0423
+/// use tensorguard_lwe::{Manifest, VerifiedManifest};
+/// fn forge(manifest: Manifest) -> VerifiedManifest {
+///     VerifiedManifest(manifest)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedManifest(Manifest);
 

@@ -41,7 +41,9 @@ impl fmt::Display for SealError {
                 "this key has encrypted a message: send the stored upload again, or start over with a new key",
             ),
             Self::UpdateUsed => f.write_str("this update was sealed for another round: train a new one for this round"),
-            Self::Log(error) => write!(f, "the seal log failed, so nothing was sealed: {error}"),
+            Self::Log(error) => {
+                write!(f, "the seal log failed, so nothing was sealed; mend it, then seal with a new key: {error}")
+            }
             Self::Backend(fault) => fault.fmt(f),
         }
     }
@@ -145,7 +147,12 @@ impl Values for [u32] {
     }
 }
 
-/// The message-independent half of a ciphertext, made ahead. In memory only; erased when dropped; used up by sealing.
+/// The message-independent half of a ciphertext, made ahead. In memory only; erased when dropped; used up by sealing, so not `Clone`.
+///
+/// ```compile_fail,E0277
+/// fn copies<T: Clone>() {}
+/// copies::<tensorguard_lwe::Pads>();
+/// ```
 pub struct Pads {
     key: MessageKey,
     residues: Secret<Vec<u32>>,

@@ -18,9 +18,9 @@ pub enum Suspicion {
 impl fmt::Display for Suspicion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Values => "the sum holds values that no honest sum has",
-            Self::Spread => "the sum's noise is larger than that of this set",
-            Self::Peak => "a word of the sum is further off than honest noise reaches",
+            Self::Values => "the sum holds values that no honest sum has: compare set, weights and words with the manifests",
+            Self::Spread => "the sum's noise is larger than that of this set: compare set, weights and words with the manifests",
+            Self::Peak => "a word of the sum is further off than honest noise reaches: compare set, weights and words with the manifests",
         })
     }
 }

@@ -89,8 +89,9 @@ impl<P: Suite> Agreement<P> {
         if factor == 0 {
             return Err(Malformed::Factor.into());
         }
-        let weights = Weights::equal(count).checked_scale(factor).ok_or(Malformed::Count(count))?;
-        self.ledger().admit(weights).map_err(|_| Malformed::Count(count))?;
+        let crowded = Malformed::Count { messages: count, factor };
+        let weights = Weights::equal(count).checked_scale(factor).ok_or_else(|| crowded.clone())?;
+        self.ledger().admit(weights).map_err(|_| crowded)?;
         wire::check_padding(self.shape(), packed)?;
         let mut sum = self.sum();
         backend.sum(&sum.shape, &[packed], &mut sum.accumulator)?;
@@ -171,6 +172,9 @@ impl Sum {
 
     /// Multiplies the whole sum, without a key: every message in it counts `factor` times what it did. There is no way to
     /// weigh one robot alone, because sums in which robots count differently can betray their keys.
+    ///
+    /// There are no negative factors: messages are not negative, and the ledger's plan has no room below zero. Whoever wants to
+    /// subtract opens both sums and subtracts what came out; to turn one around, take the opened values' negatives.
     ///
     /// # Errors
     /// [`AddError`]; then it was not multiplied.

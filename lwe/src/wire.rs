@@ -48,8 +48,13 @@ pub enum Malformed {
     OtherRound,
     /// Bits behind the last word that are not zero.
     Padding,
-    /// More messages than the round planned, each counted as often as the sum's factor says.
-    Count(u64),
+    /// More than the round planned.
+    Count {
+        /// Messages in the sum.
+        messages: u64,
+        /// What each of them counts.
+        factor: u32,
+    },
     /// A sum multiplied by zero.
     Factor,
 }
@@ -58,22 +63,30 @@ impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { kind, found, expected } => {
-                write!(f, "{kind:?} of {found} bytes, the round's have {expected}: cut off, or of another round")
+                write!(
+                    f,
+                    "{kind:?} of {found} bytes, the round's have {expected}: have it sent again, or compare both sides' terms"
+                )
             }
             Self::Version(version) => {
                 write!(f, "written by version {version}, this is version {VERSION}: use the same release on all sides")
             }
             Self::Kind { found, expected } => {
-                write!(f, "kind {found:#04x} where {expected:?} ({:#04x}) was expected", *expected as u8)
+                let kind = *expected as u8;
+                write!(
+                    f,
+                    "kind {found:#04x}, {expected:?} has {kind:#04x}: give uploads, manifests and sums to their own readers"
+                )
             }
             Self::OtherRound => f.write_str(
                 "of another round: suite, sizes, model, round, attempt, class or key differ; compare both sides' terms",
             ),
-            Self::Padding => f.write_str("bits behind the last word are set: damaged on the way"),
-            Self::Count(count) => {
-                write!(f, "a sum of {count} messages, more than the round planned: damaged in the store")
-            }
-            Self::Factor => f.write_str("a sum multiplied by zero: damaged in the store"),
+            Self::Padding => f.write_str("bits behind the last word are set: damaged on the way, have it sent again"),
+            Self::Count { messages, factor } => write!(
+                f,
+                "a sum of {messages} messages times {factor}, more than the round planned: damaged in the store, add the uploads again"
+            ),
+            Self::Factor => f.write_str("a sum multiplied by zero: damaged in the store, add the uploads again"),
         }
     }
 }

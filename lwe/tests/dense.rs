@@ -361,10 +361,16 @@ fn damaged_bytes_are_refused_and_never_panic() {
         bytes[at] = byte;
         agreement.read_sum(&bytes, &fleet.backend).map(|_| ())
     };
-    assert_eq!(damaged(16, 21), Err(StoredSumError::Malformed(Malformed::Count(21))));
-    assert_eq!(damaged(19, 255), Err(StoredSumError::Malformed(Malformed::Count(255 << 24 | 2))));
+    assert_eq!(damaged(16, 21), Err(StoredSumError::Malformed(Malformed::Count { messages: 21, factor: 1 })));
+    assert_eq!(
+        damaged(19, 255),
+        Err(StoredSumError::Malformed(Malformed::Count { messages: 255 << 24 | 2, factor: 1 }))
+    );
     assert_eq!(damaged(20, 0), Err(StoredSumError::Malformed(Malformed::Factor)));
-    assert_eq!(damaged(23, 255), Err(StoredSumError::Malformed(Malformed::Count(2))));
+    assert_eq!(
+        damaged(23, 255),
+        Err(StoredSumError::Malformed(Malformed::Count { messages: 2, factor: 255 << 24 | 1 }))
+    );
     // A ring upload of the same fleet and round is another round's.
     let ring = fleet.agree(&Params::FL_1024_22, 8, 10, 65);
     assert_eq!(Ciphertext::read(&ring, good).unwrap_err(), Malformed::OtherRound);

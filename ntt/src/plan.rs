@@ -64,10 +64,10 @@ impl fmt::Display for PlanError {
         match self {
             Self::Modulus(error) => error.fmt(f),
             Self::Size(n) => {
-                write!(f, "transform length {n} is not a power of two from {} to {}", Plan::MIN_N, Plan::MAX_N)
+                write!(f, "transform length {n}: must be a power of two from {} to {}", Plan::MIN_N, Plan::MAX_N)
             }
             Self::NoRoot { p, n } => {
-                write!(f, "modulus {p} is not 1 mod {}, so it has no transform of length {n}", 2 * n)
+                write!(f, "modulus {p} has no transform of length {n}: choose a prime = 1 mod {}", 2 * n)
             }
         }
     }

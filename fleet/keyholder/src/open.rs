@@ -115,8 +115,10 @@ impl Custody<'_> {
 
     fn refused(&mut self, terms: &Terms, refusal: Refusal) -> Result<Answer, NotNow> {
         match refusal {
-            Refusal::Canary(robots) => Ok(Answer::LeaveOut(robots.into_iter().map(Id::from).collect())),
-            Refusal::Key(robot, _) | Refusal::UpdateAnswered(robot) => Ok(Answer::LeaveOut(vec![robot.into()])),
+            Refusal::Canary(robots) | Refusal::UpdateAnswered(robots) => {
+                Ok(Answer::LeaveOut(robots.into_iter().map(Id::from).collect()))
+            }
+            Refusal::Key(robot, _) => Ok(Answer::LeaveOut(vec![robot.into()])),
             Refusal::Answered(_) | Refusal::Mismatch(_) => Ok(used_up(refusal)),
             Refusal::TooFew { .. } => {
                 self.close(terms)?;
@@ -140,5 +142,56 @@ impl Custody<'_> {
             Ok(()) | Err(Refusal::Answered(_)) => Ok(used_up("too few robots")),
             Err(refusal) => Err(NotNow::Failed(refusal.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use folding::lwe::{ForgetfulLog, HOLDER_SEED_LEN, NotVerified, RobotId};
+    use kernels::Secret;
+    use kernels::cpu::Cpu;
+    use std::path::Path;
+
+    struct Nobody;
+
+    impl Verifier for Nobody {
+        fn verify(&self, _robot: RobotId, _signed: &[u8], _signature: &[u8]) -> Result<(), NotVerified> {
+            Err(NotVerified("nobody is enrolled".into()))
+        }
+    }
+
+    /// Which attempt is to be closed is the server's word.
+    #[test]
+    fn a_server_cannot_have_attempts_closed_out_of_order() {
+        let key = HolderKey::from_seed(&Secret::new([7; HOLDER_SEED_LEN]));
+        let attempt = |attempt| Terms {
+            fleet: "arms".into(),
+            round: 3,
+            attempt,
+            model: Id([1; 32]),
+            holder: Id(key.public().fingerprint()),
+            length: 100,
+            bits: 8,
+            clip: 0.5,
+            planned: 20,
+            quorum: 18,
+            least: 16,
+        };
+        let mut log = ForgetfulLog::default();
+        let mut custody = Custody {
+            key: &key,
+            fleet: "arms".into(),
+            verifier: &Nobody,
+            policy: Policy::default(),
+            log: &mut log,
+            means: Means::new(Path::new("unused")),
+            backend: &Cpu::best(1),
+        };
+        let refused = custody.close(&attempt(1));
+        assert!(matches!(refused, Err(NotNow::Failed(why)) if why == "attempt 0 is still open: close it first"));
+        assert!(matches!(custody.close(&attempt(0)), Ok(Answer::UsedUp(_))));
+        assert!(matches!(custody.close(&attempt(1)), Ok(Answer::UsedUp(_))));
+        assert_eq!(log.entries().map(|entries| entries.len()), Ok(2));
     }
 }

@@ -1,7 +1,8 @@
 //! Sizes to the byte, and bytes from outside that are wrong.
 
 use crate::fleet::{Fleet, robot, shared_key, update_id};
-use folding::lwe::{Ciphertext, HolderPublic, KeyError, Kind, Malformed, Manifest, Params, StoredSumError};
+use crate::pages::SIZES_OF;
+use folding::lwe::{Ciphertext, HolderPublic, KeyError, KeyModel, Kind, Malformed, Manifest, Params, StoredSumError};
 use folding::{Round, RoundTerms, Update};
 use rand::rngs::ChaCha20Rng;
 use rand::{RngExt, SeedableRng};
@@ -31,8 +32,26 @@ fn bodies_have_the_sizes_of_the_parameter_page() {
 fn a_small_update_stays_small() {
     let fleet = Fleet::new();
     let round = Round::new(&fleet.terms(2500, 100)).unwrap();
-    assert!(round.agreement().overhead_len() <= 1536, "{}", round.agreement().overhead_len());
+    assert_eq!(round.agreement().overhead_len(), 1536);
     assert!(round.agreement().upload_len() <= 7000, "{}", round.agreement().upload_len());
+}
+
+/// Header and sealed key, and a canary of 64 words, for every cell of the parameter page.
+#[test]
+fn overhead_is_what_the_wire_page_says() {
+    let fleet = Fleet::new();
+    let mut cells = 0;
+    for ((params, bits), robots) in SIZES_OF.iter().flat_map(|row| [10, 100, 1000, 10_000].map(|robots| (row, robots)))
+    {
+        let Ok(round) = Round::new(&RoundTerms { params, bits: *bits, ..fleet.terms(2_500_000, robots) }) else {
+            continue;
+        };
+        let l = round.agreement().encoding().bits() as usize;
+        assert_eq!(round.agreement().overhead_len(), 1136 + 8 * l, "{}, {bits} bits, {robots} robots", params.name());
+        assert!(l <= 55, "overhead is at most 1576");
+        cells += 1;
+    }
+    assert_eq!(cells, 26);
 }
 
 #[test]
@@ -84,7 +103,7 @@ fn manifests_and_stored_sums_come_back_or_are_refused() {
     assert_eq!(agreement.read_sum(&stored, &fleet.backend), Ok(sum));
     let mut crowded = stored.clone();
     crowded[16..20].copy_from_slice(&6u32.to_le_bytes());
-    let refused = Err(StoredSumError::Malformed(Malformed::Count(6)));
+    let refused = Err(StoredSumError::Malformed(Malformed::Count { messages: 6, factor: 1 }));
     assert_eq!(agreement.read_sum(&crowded, &fleet.backend), refused);
     crowded[16..20].fill(0xFF);
     assert!(agreement.read_sum(&crowded, &fleet.backend).is_err());
@@ -145,8 +164,13 @@ fn each_way_to_be_malformed_is_told_apart() {
             |b| *b.last_mut().unwrap() |= 0x80,
             |_, _| Malformed::Padding,
         ),
-        ("one message too many", &[Kind::Sum], |b| b[16] = 6, |_, _| Malformed::Count(6)),
-        ("all messages there are", &[Kind::Sum], |b| b[16..20].fill(255), |_, _| Malformed::Count(u32::MAX.into())),
+        ("one message too many", &[Kind::Sum], |b| b[16] = 6, |_, _| Malformed::Count { messages: 6, factor: 1 }),
+        (
+            "all messages there are",
+            &[Kind::Sum],
+            |b| b[16..20].fill(255),
+            |_, _| Malformed::Count { messages: u32::MAX.into(), factor: 1 },
+        ),
         ("multiplied by nothing", &[Kind::Sum], |b| b[20] = 0, |_, _| Malformed::Factor),
     ];
     const ALL: &[Kind] = &[Kind::Upload, Kind::Manifest, Kind::Sum];
@@ -170,6 +194,40 @@ fn each_way_to_be_malformed_is_told_apart() {
             let refused = Err(Malformed::Kind { found: *other as u8, expected: *kind });
             assert_eq!(read(*kind, bytes), refused);
         }
+    }
+}
+
+/// One of tests/vectors/malformed.json.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    what: String,
+    kind: String,
+    hex: String,
+    /// As `Malformed` prints itself for programmers; none where the bytes are fine.
+    error: Option<String>,
+}
+
+/// Stored bytes, so that a change of a parser and of what makes its bytes cannot agree on something new.
+#[test]
+fn stored_bytes_are_refused_as_they_always_were() {
+    let cases: Vec<Stored> = serde_json::from_str(include_str!("../../vectors/malformed.json")).expect("these fields");
+    let terms = RoundTerms::new(65, 5, 1.0, KeyModel::FleetShared([7; 32]));
+    let round = Round::new(&RoundTerms { params: &Params::FL_1024_22, bits: 4, ..terms }).unwrap();
+    let (agreement, backend) = (round.agreement(), Fleet::new().backend);
+    for Stored { what, kind, hex, error } in cases {
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+        let read = match kind.as_str() {
+            "upload" => Ciphertext::read(agreement, &bytes).map(drop),
+            "manifest" => Manifest::from_bytes(agreement, &bytes).map(drop),
+            "sum" => agreement.read_sum(&bytes, &backend).map(drop).map_err(|error| match error {
+                StoredSumError::Malformed(error) => error,
+                StoredSumError::Backend(fault) => panic!("a CPU has no faults: {fault}"),
+            }),
+            other => panic!("no such kind: {other}"),
+        };
+        assert_eq!(read.err().map(|error| format!("{error:?}")), error, "{kind}: {what}");
     }
 }
 

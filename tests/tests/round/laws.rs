@@ -232,6 +232,19 @@ proptest! {
         for claim in claims {
             prop_assert!(text.contains(&claim), "{claim:?} is not in:\n{text}");
         }
+        // The choice is the best, and what is said to be next best is another.
+        match round.explain().next_best() {
+            Some((next, more)) => {
+                let (rho, wire) = (next.values_per_coefficient(), next.encoding.bits());
+                prop_assert!(rho != agreement.layout().values_per_coefficient());
+                let claim = format!("next best: {rho} values in a word of {wire} bits, {more} bytes more");
+                prop_assert!(text.contains(&claim), "{claim:?} is not in:\n{text}");
+                let words = shaped.length.div_ceil(rho).max(64);
+                let len = 16 + 1120 + 8 * wire as usize + (words * wire as usize).div_ceil(8);
+                prop_assert_eq!(agreement.upload_len() + more, len);
+            }
+            None => prop_assert!(text.contains("no other number of values in a word fits")),
+        }
         prop_assert!(round.explain().head_room() >= 0.0);
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::fleet::{Fleet, robot, update_id, verified};
 use folding::lwe::{ForgetfulLog, KeyModel, Keys, MessageKey, Overflow, Params, Policy, Weights};
-use folding::{EncryptError, Mean, OutOfRange, Question, Round, RoundTerms, Update, Weighting, bf16, f16};
+use folding::{EncryptError, Floats, Mean, OutOfRange, Question, Round, RoundTerms, Update, Weighting, bf16, f16};
 use kernels::Backend;
 use kernels::cpu::Cpu;
 use kernels::reference::Reference;
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The mean that the grid allows, in integers and one division.
 fn mean_on_grid(bits: u32, clip: f64, updates: &[Vec<f32>]) -> Vec<f32> {
@@ -196,6 +197,47 @@ fn values_out_of_range_are_refused_or_clipped_and_counted() {
     let sum = fleet.sum(&round, &uploads);
     let mean = fleet.open(&round, &sum, &verified(&uploads)).unwrap();
     assert_eq!(mean.values, [0.0, 1.0, -1.0, 1.0, -1.0, -1.0]);
+}
+
+/// Values that count how often they are read.
+struct Counted(Vec<f32>, AtomicUsize);
+
+impl Floats for Counted {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&self, start: usize, out: &mut [f32]) {
+        self.1.fetch_add(out.len(), Ordering::Relaxed);
+        self.0.read(start, out);
+    }
+}
+
+#[test]
+fn an_update_is_surveyed_before_pads_are_spent_and_only_once() {
+    let mut fleet = Fleet::new();
+    let round = Round::new(&fleet.terms(3, 2)).unwrap();
+    let pads = round.prepare(fleet.key(&round, 0), &fleet.backend).unwrap();
+    let mut spoiled = Update::new(update_id(0, 0), &[0.5, f32::NAN, 2.0][..]);
+    let found = OutOfRange { clipped: 1, not_a_number: 1 };
+    let refused = round.survey(&mut spoiled, &fleet.backend);
+    assert!(matches!(refused, Err(EncryptError::OutOfRange(what)) if what == found));
+    assert_eq!(round.survey(&mut spoiled.clipping(), &fleet.backend).unwrap(), found);
+    let short = round.survey(&mut Update::new(update_id(0, 0), &[0.5; 2][..]), &fleet.backend);
+    assert!(matches!(short, Err(EncryptError::Length { found: 2, expected: 3 })));
+
+    // Mended, it is sealed with the pads that are still there; and read twice: to be surveyed, and to be sealed.
+    let mended = Counted(vec![0.5, 0.0, 1.0], AtomicUsize::new(0));
+    let mut update = Update::new(update_id(0, 0), &mended);
+    assert!(round.survey(&mut update, &fleet.backend).unwrap().is_none());
+    round.seal(pads, update, &mut fleet.seals, &fleet.backend).unwrap();
+    assert_eq!(mended.1.load(Ordering::Relaxed), 2 * 3);
+
+    // What one round's grid found says nothing about another's.
+    let narrow = Round::new(&RoundTerms { clip: 0.25, ..fleet.terms(3, 2) }).unwrap();
+    let mut update = Update::new(update_id(0, 1), &mended);
+    assert!(round.survey(&mut update, &fleet.backend).is_ok());
+    assert!(matches!(narrow.survey(&mut update, &fleet.backend), Err(EncryptError::OutOfRange(_))));
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn an_update_enters_one_answered_attempt_only() {
     fleet.open(&first, &sum, &verified(&uploads)).unwrap();
     let again: Vec<_> = [0, 1].map(|number| fleet.upload(&second, number, 0, &values[usize::from(number)])).into();
     let sum = fleet.sum(&second, &again);
-    assert_eq!(fleet.open(&second, &sum, &verified(&again)), Err(Refusal::UpdateAnswered(robot(0))));
+    assert_eq!(fleet.open(&second, &sum, &verified(&again)), Err(Refusal::UpdateAnswered(vec![robot(0), robot(1)])));
 }
 
 #[test]
