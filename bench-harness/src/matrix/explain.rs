@@ -46,7 +46,12 @@ pub fn meaning(label: Label) -> &'static str {
 /// Where the time of an arm comes from: `M 61 %, D 39 %`. A line breaks after a comma only.
 #[must_use]
 pub fn mix(arm: &ArmOutcome, clock: Clock) -> String {
-    let one = |(label, share): (Label, f64)| format!("{label:?}\u{a0}{:.0}\u{a0}%", 100.0 * share);
+    let one = |(label, share): (Label, f64)| match 100.0 * share {
+        // What there is little of is not nothing.
+        little if little < 0.5 => format!("{label:?}\u{a0}<1\u{a0}%"),
+        nearly if nearly > 99.5 && share < 1.0 => format!("{label:?}\u{a0}>99\u{a0}%"),
+        percent => format!("{label:?}\u{a0}{percent:.0}\u{a0}%"),
+    };
     arm.labels(clock).into_iter().map(one).collect::<Vec<_>>().join(", ")
 }
 

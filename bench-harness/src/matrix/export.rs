@@ -249,13 +249,13 @@ pub fn junit(record: &Record) -> String {
     )
 }
 
-/// A metric's name, its help, and its value in an arm.
-type Family = (&'static str, &'static str, fn(&ArmOutcome) -> Option<f64>);
+/// A metric's name, its help, and its value.
+type Family<T> = (&'static str, &'static str, fn(&T) -> Option<f64>);
 
 /// For a scraper.
 #[must_use]
 pub fn open_metrics(record: &Record) -> String {
-    let families: [Family; 5] = [
+    let families: [Family<ArmOutcome>; 5] = [
         ("tensorguard_active_seconds", "Computing and transfers per deployed improvement.", |arm| {
             numbers(arm.tpdi.active)[0]
         }),
@@ -300,7 +300,7 @@ fn metrics_by_label(text: &mut String, record: &Record) {
             }
         }
     }
-    let wholes: [(&str, &str, fn(&WholeOutcome) -> Option<f64>); 2] = [
+    let wholes: [Family<WholeOutcome>; 2] = [
         ("tensorguard_end_to_end_seconds", "A fleet as processes, by the clock.", |whole| Some(whole.end_to_end_s)),
         ("tensorguard_composed_over_end_to_end", "The same attempt put together, over it.", |whole| whole.ratio),
     ];

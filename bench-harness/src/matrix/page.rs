@@ -90,9 +90,13 @@ fn verdict(cells: &[&CellOutcome], shown: &CellOutcome) -> String {
         (
             "encryption's share".to_owned(),
             cost(shown).map_or("-".to_owned(), |(_, share)| format!("{:.1} %", 100.0 * share)),
-            "of the active time, same cell without it".to_owned(),
+            format!("of the active time, same cell without it; without it {}", plain_mix(shown)),
         ),
-        ("bottleneck".to_owned(), best.name().to_owned(), format!("halving it saves {:.0} %", 100.0 * halved)),
+        (
+            "bottleneck".to_owned(),
+            best.name().to_owned(),
+            format!("halving it saves {:.0} %; its time is {}", 100.0 * halved, stage_labels(arm, best)),
+        ),
         (
             "measured".to_owned(),
             format!("{:.0} %", 100.0 * arm.labels(Clock::Active).get(&Label::M).copied().unwrap_or(0.0)),
@@ -105,6 +109,16 @@ fn verdict(cells: &[&CellOutcome], shown: &CellOutcome) -> String {
         ),
     ]);
     strip(&figures)
+}
+
+fn plain_mix(cell: &CellOutcome) -> String {
+    cell.arm(Arm::Plaintext).map_or("-".to_owned(), |plain| mix(plain, Clock::Active))
+}
+
+/// Where a stage's active time comes from.
+fn stage_labels(arm: &ArmOutcome, stage: Stage) -> String {
+    let parts = arm.stages.iter().filter(|part| part.stage == stage && part.label != Label::P && part.seconds > 0.0);
+    parts.map(|part| format!("{:?}", part.label)).collect::<Vec<_>>().join(" + ")
 }
 
 /// A headline, its interval below.

@@ -1,6 +1,6 @@
 //! Cells, stages, encryption and failures as tables.
 
-use super::{bytes, cost, encrypted, mixes, representative, tasks};
+use super::{bytes, cost, encrypted, mixes, representative, stage_labels, tasks};
 use crate::matrix::compose::{Arm, Stage};
 use crate::matrix::explain::{active, duration, meaning, mix};
 use crate::matrix::grid::DEFAULT_MIN_CLIENTS;
@@ -108,13 +108,7 @@ pub(super) fn stages(cells: &[&CellOutcome]) -> String {
                 let (with, share) = (of(arm), of(arm) / active(arm));
                 let shown = |seconds: f64| if seconds > 0.0 { escape(&duration(seconds)) } else { "-".to_owned() };
                 let saves = if with > 0.0 { format!("{:.1} %", 50.0 * share) } else { "-".to_owned() };
-                let labels: Vec<String> = arm
-                    .stages
-                    .iter()
-                    .filter(|part| part.stage == stage && part.label != Label::P && part.seconds > 0.0)
-                    .map(|part| format!("{:?}", part.label))
-                    .collect();
-                vec![escape(stage.name()), shown(with), shown(plain), saves, labels.join(" + ")]
+                vec![escape(stage.name()), shown(with), shown(plain), saves, stage_labels(arm, stage)]
             })
             .collect();
         let columns = [

@@ -19,6 +19,8 @@ fn every_figure_of_the_page_says_its_labels() {
     let strip = section(&page, "verdict");
     assert!(strip.contains("imitation: computing") && strip.contains("reinforcement: computing"), "{strip}");
     assert!(strip.contains("M\u{a0}") && strip.contains("P\u{a0}"), "{strip}");
+    assert!(strip.contains("its time is M"), "{strip}");
+    assert!(!page.contains("M\u{a0}0\u{a0}%") && page.contains("M\u{a0}&lt;1\u{a0}%"), "little is not nothing");
     let row = |id: &str, what: &str| {
         let section = section(&page, id);
         let begin = section.find(what).unwrap_or_else(|| panic!("no {what} in {id}"));
