@@ -20,6 +20,7 @@ pub(crate) mod keyholder;
 pub(crate) mod link_probe;
 pub(crate) mod micro;
 pub(crate) mod options;
+pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod results;
 pub(crate) mod robot;

@@ -42,6 +42,10 @@ pub fn resumable(folder: &Path) -> Failure {
             word => kept.push(word.clone()),
         }
     }
+    // Without a command it was the first look.
+    if kept.is_empty() {
+        kept.push("run".to_owned());
+    }
     let (folder, kept) = (folder.display(), kept.join(" "));
     Failure::Interrupted(format!("samples are in {folder}; to go on: tensorguard {kept} --resume {folder}"))
 }

@@ -6,7 +6,7 @@ mod commands;
 use clap::{Parser, Subcommand};
 use commands::{
     ab, authority, baseline, bundle, calibrate, compare, compare_peers, completions, corpus, decisions, demo, doctor,
-    gate, gpu, kat, keyholder, link_probe, micro, report, results, robot, round_memory, run, server, sum_uploads,
+    gate, gpu, kat, keyholder, link_probe, micro, plan, report, results, robot, round_memory, run, server, sum_uploads,
     table, validate, verify,
 };
 use std::process::ExitCode;
@@ -54,7 +54,7 @@ or the check could not prove itself, 6 not comparable, 7 figures of the wrong pr
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
-    Plan(run::Plan),
+    Plan(plan::Plan),
     Report(report::Report),
     Explain(run::Explain),
     Table(table::Table),

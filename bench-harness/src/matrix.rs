@@ -5,7 +5,10 @@
 //! they took is a [`trace`]. A cell puts a trace together with a link ([`compose`], [`link`]) and gives the headline
 //! ([`tpdi`], [`outcome`]). What is not measured says so by its label.
 
+pub mod against;
 pub mod compose;
+pub mod demand;
+pub mod eta;
 pub mod explain;
 pub mod export;
 pub mod grid;
@@ -15,7 +18,9 @@ pub mod outcome;
 pub mod page;
 pub mod pipeline;
 pub mod replay;
+pub mod rules;
 pub mod run;
+pub mod summary;
 pub mod tpdi;
 pub mod trace;
 pub mod whole;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tensorguard::baselines::read;
 use tensorguard::decision::{Terms, sequential};
 use tensorguard::failure::Failure;
+use tensorguard::matrix::against;
 use tensorguard::record::verify::verify;
 
 const EXAMPLES: &str = "\
@@ -14,7 +15,8 @@ Examples:
   tensorguard compare results/<old> results/<new> --delta 0.05 --json
 
 Both must come from the same machine, engine, command, configuration and corpus, or the exit code is 6. The machine may have
-changed between the two: `tensorguard ab` lets two builds take turns, and sees more. Exit codes: 0, 3 slower, 5, 6, 8.";
+changed between the two: `tensorguard ab` lets two builds take turns, and sees more. Two runs of the matrix are compared by the
+totals of their cells. Exit codes: 0, 3 slower, 5, 6, 8.";
 
 /// Two recorded measurements: what became slower, with intervals.
 #[derive(Debug, Args)]
@@ -42,7 +44,17 @@ impl Compare {
                 return Err(Failure::Wrong(why));
             }
         }
-        let decision = sequential::compare(&read(&self.old)?, &read(&self.new)?, &terms)?;
+        let (old, new) = (read(&self.old)?, read(&self.new)?);
+        if !(old.matrix.is_empty() && new.matrix.is_empty()) {
+            let changes = against::compare(&old, &new, self.delta)?;
+            if self.json {
+                print_json(&changes)?
+            } else {
+                print(&changes.to_string())?
+            }
+            return changes.verdict();
+        }
+        let decision = sequential::compare(&old, &new, &terms)?;
         if self.json {
             print_json(&decision)?
         } else {

@@ -23,7 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   tensorguard corpus make --out il.corpus                                     imitation, 10 KB, two campaigns: seconds
   tensorguard corpus make --task reinforcement --rounds 10 --out rl.corpus
-  tensorguard corpus make --size 10mb --robots 4 --rounds 2 --out big.corpus  few robots; cells replay them in turn
+  tensorguard corpus make --size 10mb --robots 4 --rounds 2 --out big.corpus  few robots
   tensorguard corpus verify il.corpus --hash 1f0c...                          is it what a result names?
   tensorguard corpus stats il.corpus
   tensorguard corpus stats il.corpus --out results                            kept as a record, to be verified
@@ -31,7 +31,8 @@ Examples:
 The same command on the same machine trains the same updates. The hash also covers the CPU times that were measured, so
 a corpus made again has another one.";
 
-/// Records real training once, to replay its updates byte for byte through every cell of a matrix.
+/// Records real training once: how robots learn, to be checked, replayed and kept. The matrix trains its own updates, and names
+/// them by hash in its result.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CorpusCommand {
@@ -307,11 +308,7 @@ impl std::fmt::Display for Stats {
             config.task.name(),
             config.values()
         )?;
-        writeln!(
-            text,
-            "{} of updates; a cell with more than {robots} clients replays these robots' updates in turn",
-            megabytes(self.update_bytes)
-        )?;
+        writeln!(text, "{} of updates of {robots} robots", megabytes(self.update_bytes))?;
         writeln!(
             text,
             "judged on {} robots x {} episodes of either kind, old and new in the same episodes",

@@ -54,7 +54,7 @@ impl Report {
             let bytes = read_limited(&file)?;
             let value: serde_json::Value = serde_json::from_slice(&bytes)
                 .map_err(|error| Failure::Usage(format!("{} is no result: {error}", file.display())))?;
-            matrices += usize::from(value.get("matrix").is_some());
+            matrices += usize::from(["matrix", "end_to_end"].iter().any(|part| value.get(part).is_some()));
         }
         match (matrices, self.folders.len()) {
             (0, _) => Ok(false),

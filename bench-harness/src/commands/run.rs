@@ -1,4 +1,4 @@
-//! `tensorguard run`, `plan` and `explain`: the matrix and its headline.
+//! `tensorguard run` and `explain`: the matrix and its headline.
 
 use super::options::{Engine, OUT, print, time};
 use clap::Args;
@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tensorguard::failure::Failure;
 use tensorguard::interrupt;
+use tensorguard::matrix::demand;
 use tensorguard::matrix::explain::explain;
 use tensorguard::matrix::grid::Preset;
 use tensorguard::matrix::learning::Budget;
 use tensorguard::matrix::pipeline::Profile;
 use tensorguard::matrix::run::{self, REPORT, Request};
+use tensorguard::matrix::summary::summary;
 use tensorguard::record::Label;
 use tensorguard::shaping::Shaping;
 
@@ -38,17 +40,8 @@ pub(crate) struct Run {
     /// Stop beginning new fleets after this long: 90s, 20m, 2h.
     #[arg(long, value_name = "TIME", value_parser = time)]
     time_budget: Option<Duration>,
-    /// How robots reach the server in the cell that goes end to end: over the bare loopback, through a pacer, or through network
-    /// namespaces that the kernel shapes (as root). Paced and netns run it once for each selected link.
-    #[arg(long, value_enum, value_name = "LINK", default_value_t = Shaping::Loopback)]
-    link: Shaping,
-    /// How often the cell goes end to end, of which the middle counts; by default once, for publishing three times.
-    #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u32).range(1..=20))]
-    end_to_end: Option<u32>,
-    /// Labels that active time may have, such as M,D. Without D only the cell that goes end to end is run: M over the bare
-    /// loopback, E over a shaped link.
-    #[arg(long, value_name = "LABELS", value_delimiter = ',', value_parser = label)]
-    require: Vec<Label>,
+    #[command(flatten)]
+    how: How,
     /// Folder in which a new folder <date>-<machine>-matrix-<preset> is made.
     #[arg(long, value_name = "FOLDER", default_value = OUT)]
     out: PathBuf,
@@ -57,9 +50,27 @@ pub(crate) struct Run {
     resume: Option<PathBuf>,
 }
 
-/// Which cells, how thoroughly.
+// As in options.rs: clap would print a documentation comment as the command's own.
+// How the cell that goes end to end is run, and what any cell may hold.
 #[derive(Debug, Args)]
-struct Which {
+pub(super) struct How {
+    /// How robots reach the server in the cell that goes end to end: over the bare loopback, through a pacer, or through network
+    /// namespaces that the kernel shapes (as root). Paced and netns run it once for each selected link.
+    #[arg(long, value_enum, value_name = "LINK", default_value_t = Shaping::Loopback)]
+    link: Shaping,
+    /// How often the cell goes end to end, of which the middle counts; by default once, for publishing nine times.
+    #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u32).range(1..=20))]
+    end_to_end: Option<u32>,
+    /// Labels that active time may have, such as M,D; a cell with any other is refused with exit code 7. M measured, R replayed
+    /// where not every robot trains, D derived; without D only the cell that goes end to end is run: M over the bare loopback, E
+    /// over a shaped link.
+    #[arg(long, value_name = "LABELS", value_delimiter = ',', value_parser = label)]
+    require: Vec<Label>,
+}
+
+// Which cells, how thoroughly.
+#[derive(Debug, Args)]
+pub(super) struct Which {
     /// How much to run.
     #[arg(long, value_enum, default_value_t = Preset::Smoke)]
     preset: Preset,
@@ -79,13 +90,20 @@ struct Which {
 }
 
 impl Which {
-    fn request(&self) -> Request {
+    pub(super) fn request(&self, how: &How) -> Request {
         let mut budget = Budget::new(self.preset.campaigns());
         (budget.profile, budget.seed) = (self.profile, self.seed);
         budget.most_trained = self.train;
-        let (preset, filter, shaping) = (self.preset, self.filter.clone(), Shaping::Loopback);
-        let whole_runs = preset.whole_runs();
-        Request { preset, filter, time_budget: None, require: vec![], budget, shaping, whole_runs }
+        let How { link: shaping, require, end_to_end } = how;
+        Request {
+            preset: self.preset,
+            filter: self.filter.clone(),
+            time_budget: None,
+            require: require.clone(),
+            budget,
+            shaping: *shaping,
+            whole_runs: end_to_end.unwrap_or(self.preset.whole_runs()),
+        }
     }
 }
 
@@ -105,67 +123,20 @@ impl Run {
     pub(crate) fn smoke() -> Self {
         let which =
             Which { preset: Preset::Smoke, filter: String::new(), profile: Profile::Bits8, train: None, seed: 1 };
-        let (engine, link) = (Engine { isa: None }, Shaping::Loopback);
-        Self {
-            which,
-            engine,
-            time_budget: None,
-            link,
-            end_to_end: None,
-            require: vec![],
-            out: OUT.into(),
-            resume: None,
-        }
+        let how = How { link: Shaping::Loopback, end_to_end: None, require: vec![] };
+        Self { which, engine: Engine { isa: None }, time_budget: None, how, out: OUT.into(), resume: None }
     }
 
     pub(crate) fn run(&self) -> Result<(), Failure> {
         interrupt::listen()?;
-        let (time_budget, require, shaping) = (self.time_budget, self.require.clone(), self.link);
-        let planned = self.which.request();
-        let whole_runs = self.end_to_end.unwrap_or(planned.whole_runs);
-        let request = Request { time_budget, require, shaping, whole_runs, ..planned };
+        let request = Request { time_budget: self.time_budget, ..self.which.request(&self.how) };
         let (folder, record) = run::run(&self.engine.cpu(1)?, &request, &self.out, self.resume.as_deref())?;
-        print(&run::summary(&record))?;
-        print(&format!("\nThe report: {}\n", folder.join(REPORT).display()))?;
-        run::verdict(&request, &record)
-    }
-}
-
-const PLAN_EXAMPLES: &str = "\
-Examples:
-  tensorguard plan                                        the cells of a first look
-  tensorguard plan --preset standard
-  tensorguard plan --preset full --filter 'size>=1mb'";
-
-/// Which cells a run would have, and where their figures would come from.
-#[derive(Debug, Args)]
-#[command(after_help = PLAN_EXAMPLES)]
-pub(crate) struct Plan {
-    #[command(flatten)]
-    which: Which,
-}
-
-impl Plan {
-    pub(crate) fn run(&self) -> Result<(), Failure> {
-        let request = self.which.request();
-        let fleets = run::cells(&request)?;
-        let (mut text, mut count) = (String::new(), 0);
-        for (fleet, cells) in &fleets {
-            let trained = fleet.clients.min(request.budget.trained(fleet.size));
-            let train = if trained < fleet.clients { format!("{trained} train, R") } else { "all train, M".to_owned() };
-            let links: Vec<String> = cells.iter().map(|cell| format!("{} Mbit/s", cell.link.mbit_per_s)).collect();
-            text += &format!("{:28} {train:14} over {}\n", fleet.to_string(), links.join(", "));
-            count += cells.len();
-        }
-        let Request { budget, .. } = &request;
-        text += &format!(
-            "\n{count} cells of {} fleets, {} campaigns each of up to {} attempts.\n\
-             Computing is measured here (M), transfers are derived by formula (D), waits are policy (P).\n",
-            fleets.len(),
-            budget.campaigns,
-            budget.attempts
-        );
-        print(&text)
+        print(&summary(&record))?;
+        // Where nothing was run there is no page.
+        let report = folder.join(REPORT);
+        let shown = if report.exists() { report } else { folder };
+        print(&format!("\nThe report: {}\n", shown.display()))?;
+        demand::verdict(&request, &record)
     }
 }
 

@@ -6,6 +6,7 @@ use super::replay::{Lesson, Lessons};
 use super::trace::{AttemptTrace, FleetTrace, RoundTrace};
 use crate::clock::cpu_ns;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::judging::{self, Policy};
 use crate::progress::Progress;
 use crate::stats::mix;
@@ -112,10 +113,19 @@ pub fn version_zero(fleet: Fleet, budget: &Budget) -> Result<Base, Failure> {
     workload::pretrain(&Config::of(fleet.task, fleet.size, budget.seed)).map_err(failed)
 }
 
+/// A fleet may take minutes: who asks to stop is not kept waiting for its end.
+fn unless_asked_to_stop() -> Result<(), Failure> {
+    if interrupt::asked() {
+        return Err(Failure::Interrupted("a fleet's campaigns were stopped".to_owned()));
+    }
+    Ok(())
+}
+
 /// Runs the campaigns of a fleet, from this version 0; each is a step of the progress. `lessons` are those of fleets of this kind.
 ///
 /// # Errors
-/// [`Failure::Wrong`] where a round's mean is wrong, [`Failure::Internal`] where training fails.
+/// [`Failure::Wrong`] where a round's mean is wrong, [`Failure::Internal`] where training fails, [`Failure::Interrupted`] after
+/// Ctrl-C.
 pub fn run(
     fleet: Fleet,
     base: &Base,
@@ -131,6 +141,7 @@ pub fn run(
         let mut campaign = Campaign::begin(fleet, base, lessons, budget, number)?;
         let mut attempts = Vec::new();
         for attempt in 0..budget.attempts {
+            unless_asked_to_stop()?;
             attempts.push(campaign.attempt(attempt, backend)?);
             if attempts.last().is_some_and(|attempt| attempt.deployed) {
                 break;
@@ -204,6 +215,7 @@ impl<'a> Campaign<'a> {
             records.push(record);
         }
         let package = self.package(version, records, learned_from.finalize().into(), &candidate)?;
+        unless_asked_to_stop()?;
         let begin = cpu_ns();
         let (verdict, success) = self.judge(version, &candidate, &package)?;
         let gate_ns = cpu_ns() - begin;
@@ -247,6 +259,8 @@ impl<'a> Campaign<'a> {
             profile: self.budget.profile,
             min_clients: self.fleet.clients.min(super::grid::DEFAULT_MIN_CLIENTS),
         };
+        // A replayed round asks here: it does not train.
+        unless_asked_to_stop()?;
         let outcome = self.enrolled.round(agreed, &updates, backend)?;
         learned_from.update(outcome.manifests);
         workload::apply(candidate, &outcome.mean);
@@ -262,6 +276,7 @@ impl<'a> Campaign<'a> {
             sum_bytes: outcome.sum_bytes,
             plain_upload_bytes: outcome.plain_upload_bytes,
             mean_bytes: 4 * candidate.len() as u64,
+            updates_sha256: Some(lesson.sha256()),
             error_max: outcome.error_max,
         };
         Ok((round, record))
@@ -272,6 +287,7 @@ impl<'a> Campaign<'a> {
 fn train(learner: &Learner, robots: u32, adapter: &[f32], round: u32) -> Result<Lesson, Failure> {
     let mut lesson = Lesson { updates: vec![], collect_ns: vec![], train_ns: vec![], collect_s: 0.0 };
     for robot in 0..robots {
+        unless_asked_to_stop()?;
         let begin = cpu_ns();
         let experience = learner.collect(robot, adapter, round).map_err(failed)?;
         lesson.collect_ns.push(cpu_ns() - begin);

@@ -1,12 +1,13 @@
 //! What a cell of the matrix shows: computed from what its fleet did, here and nowhere else, so that anybody can do it again.
 
-use super::compose::{Arm, Spent, Stage, campaigns};
+use super::compose::{Arm, Composition, Spent, Stage, campaigns};
 use super::grid::Cell;
-use super::tpdi::Tpdi;
-use super::trace::FleetTrace;
-use crate::record::Label;
+use super::tpdi::{Clock, Tpdi};
+use super::trace::{FleetTrace, RoundTrace};
+use crate::record::{Label, sha256};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Seconds of a stage over all attempts of a cell, from one source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,19 +61,22 @@ pub struct CellOutcome {
     pub success_after: Option<f64>,
     /// The farthest that an opened mean was from that of the plain updates.
     pub error_max: f64,
+    /// SHA-256 over the hashes of all rounds' updates, in order: cells with the same one sent the same updates, byte for byte.
+    pub updates_sha256: Option<String>,
     /// Encrypted, then plain.
     pub arms: Vec<ArmOutcome>,
 }
 
 impl CellOutcome {
-    /// Of a cell whose fleet did this; none if it attempted nothing.
+    /// Of a cell whose fleet did this, put together so; none if it attempted nothing.
     #[must_use]
-    pub fn of(cell: &Cell, trace: &FleetTrace) -> Option<Self> {
+    pub fn of(cell: &Cell, trace: &FleetTrace, composition: Composition) -> Option<Self> {
         let attempts: Vec<_> = trace.campaigns.iter().flatten().collect();
         let rounds: Vec<_> = attempts.iter().flat_map(|attempt| &attempt.rounds).collect();
         let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
         let deployed = attempts.iter().filter(|attempt| attempt.deployed);
-        let arms: Option<Vec<ArmOutcome>> = Arm::ALL.iter().map(|&arm| arm_outcome(cell, arm, trace)).collect();
+        let arms: Option<Vec<ArmOutcome>> =
+            Arm::ALL.iter().map(|&arm| arm_outcome(cell, arm, trace, composition)).collect();
         Some(Self {
             cell: cell.to_string(),
             clients: cell.clients,
@@ -85,6 +89,7 @@ impl CellOutcome {
             success_before: mean(attempts.iter().map(|attempt| attempt.success[0]).collect())?,
             success_after: mean(deployed.map(|attempt| attempt.success[1]).collect()),
             error_max: rounds.iter().map(|round| round.error_max).fold(0.0, f64::max),
+            updates_sha256: corpus(&rounds),
             arms: arms?,
         })
     }
@@ -96,18 +101,28 @@ impl CellOutcome {
     }
 }
 
+/// What all rounds' updates are named by; none where a round's are not.
+fn corpus(rounds: &[&RoundTrace]) -> Option<String> {
+    let named: Option<Vec<&str>> = rounds.iter().map(|round| round.updates_sha256.as_deref()).collect();
+    Some(sha256(named?.concat().as_bytes()))
+}
+
 impl ArmOutcome {
-    /// Seconds of an attempt by label.
+    /// The share of each label in an attempt's time by this clock. Per deployed improvement it is the same.
     #[must_use]
-    pub fn labels(&self) -> std::collections::BTreeMap<Label, f64> {
-        let mut labels = std::collections::BTreeMap::new();
-        self.stages.iter().for_each(|stage| *labels.entry(stage.label).or_default() += stage.seconds);
+    pub fn labels(&self, clock: Clock) -> BTreeMap<Label, f64> {
+        let counts = |stage: &&StageSeconds| clock == Clock::Wall || stage.label != Label::P;
+        let total: f64 = self.stages.iter().filter(counts).map(|stage| stage.seconds).sum();
+        let mut labels = BTreeMap::new();
+        for stage in self.stages.iter().filter(counts).filter(|stage| stage.seconds > 0.0) {
+            *labels.entry(stage.label).or_default() += stage.seconds / total;
+        }
         labels
     }
 }
 
-fn arm_outcome(cell: &Cell, arm: Arm, trace: &FleetTrace) -> Option<ArmOutcome> {
-    let (campaigns, Spent(spent)) = campaigns(cell, arm, trace);
+fn arm_outcome(cell: &Cell, arm: Arm, trace: &FleetTrace, composition: Composition) -> Option<ArmOutcome> {
+    let (campaigns, Spent(spent)) = campaigns(cell, arm, trace, composition);
     let attempts = campaigns.iter().map(Vec::len).sum::<usize>() as f64;
     let round = trace.campaigns.iter().flatten().flat_map(|attempt| &attempt.rounds).next()?;
     let upload_bytes = if arm == Arm::Encrypted { round.upload_bytes } else { round.plain_upload_bytes };

@@ -1,13 +1,16 @@
 //! The report of the matrix: ten questions, answered in order.
 
+mod fleets;
+mod tables;
+mod trust;
+
 use super::compose::{Arm, Stage};
-use super::explain::{active, duration, meaning};
+use super::explain::{active, duration, mix};
 use super::outcome::{ArmOutcome, CellOutcome};
-use super::tpdi::Figure;
+use super::tpdi::{Clock, Figure};
 use super::whole;
 use crate::record::{Label, Record};
-use crate::report::chart::{Part, Point, Series, Words, heat, lines, waterfall};
-use crate::report::page::{Column, Page, escape, paragraph, strip, table};
+use crate::report::page::{Page, strip};
 use std::collections::BTreeSet;
 
 /// The page of a record with a matrix; none without one.
@@ -27,19 +30,21 @@ pub fn page(record: &Record) -> Option<String> {
     let mut page = Page::new("Time per deployed improvement", &lead);
     let Some(shown) = shown else {
         page.section("composed", "End to end", whole::page::section(record));
-        page.section("trust", "Where and how this was measured", environment(record));
+        page.section("trust", "Where and how this was measured", trust::environment(record));
         return Some(page.finish());
     };
     page.section("verdict", "At a glance", verdict(&cells, shown));
-    page.section("tpdi", "Every cell", every_cell(&cells));
-    page.section("stages", "Where the time goes", stages(&cells));
-    page.section("grid", "Robots and update sizes", grids(&cells));
-    page.section("scaling", "From 2 to 100 robots", scaling(&cells));
-    page.section("encryption", "What encryption costs", encryption(&cells));
-    page.section("failures", "How often attempts fail", failures(&cells));
-    page.section("right", "Whether the mean is right", rightness(record, &cells));
+    page.section("tpdi", "Every cell", tables::every_cell(&cells));
+    page.section("stages", "Where the time goes", tables::stages(&cells));
+    page.section("grid", "Robots and update sizes", fleets::grids(&cells));
+    page.section("scaling", "From 2 to 100 robots", fleets::scaling(&cells));
+    page.section("compression", "Whether compression pays", fleets::compression(record, &cells));
+    page.section("encryption", "What encryption costs", tables::encryption(&cells));
+    page.section("failures", "How often attempts fail", tables::failures(&cells));
+    page.section("right", "Whether the mean is right", trust::rightness(record, &cells));
+    page.section("earlier", "Against an earlier run", trust::earlier(&cells));
     page.section("composed", "Composed against end to end", whole::page::section(record));
-    page.section("trust", "Where and how this was measured", environment(record));
+    page.section("trust", "Where and how this was measured", trust::environment(record));
     Some(page.finish())
 }
 
@@ -56,10 +61,6 @@ fn encrypted(cell: &CellOutcome) -> Option<&ArmOutcome> {
     cell.arm(Arm::Encrypted)
 }
 
-fn share_of(label: Label, arm: &ArmOutcome) -> f64 {
-    arm.labels().get(&label).copied().unwrap_or(0.0) / active(arm)
-}
-
 /// Seconds that a chart can show.
 fn seconds(figure: Figure) -> Option<(f64, Option<(f64, f64)>)> {
     match figure {
@@ -72,18 +73,33 @@ fn verdict(cells: &[&CellOutcome], shown: &CellOutcome) -> String {
     let Some(arm) = encrypted(shown) else { return String::new() };
     let improving = cells.iter().filter(|cell| encrypted(cell).is_some_and(|arm| seconds(arm.tpdi.active).is_some()));
     let (best, halved) = bottleneck(arm);
-    let figures = [
-        card("computing and transfers", arm.tpdi.active, &format!("per deployed improvement, {}", shown.cell)),
-        card("with policy waits", arm.tpdi.wall, "collecting and soaking included"),
+    // Each way of learning has a headline of its own: one says nothing of the other.
+    let mut figures: Vec<_> = std::iter::once(shown.task.clone())
+        .chain(tasks(cells).into_iter().filter(|task| *task != shown.task))
+        .filter_map(|task| {
+            let of_task: Vec<&CellOutcome> = cells.iter().copied().filter(|cell| cell.task == task).collect();
+            let cell = representative(&of_task)?;
+            let arm = encrypted(cell)?;
+            let note = format!("per deployed improvement, {}; {}", cell.cell, mix(arm, Clock::Active));
+            Some(card(&format!("{task}: computing and transfers"), arm.tpdi.active, &note))
+        })
+        .collect();
+    let waits = format!("collecting and soaking included, {}; {}", shown.cell, mix(arm, Clock::Wall));
+    figures.extend([
+        card("with policy waits", arm.tpdi.wall, &waits),
         (
             "encryption's share".to_owned(),
             cost(shown).map_or("-".to_owned(), |(_, share)| format!("{:.1} %", 100.0 * share)),
-            "of the active time, same cell without it".to_owned(),
+            format!("of the active time, same cell without it; without it {}", plain_mix(shown)),
         ),
-        ("bottleneck".to_owned(), best.name().to_owned(), format!("halving it saves {:.0} %", 100.0 * halved)),
+        (
+            "bottleneck".to_owned(),
+            best.name().to_owned(),
+            format!("halving it saves {:.0} %; its time is {}", 100.0 * halved, stage_labels(arm, best)),
+        ),
         (
             "measured".to_owned(),
-            format!("{:.0} %", 100.0 * share_of(Label::M, arm)),
+            format!("{:.0} %", 100.0 * arm.labels(Clock::Active).get(&Label::M).copied().unwrap_or(0.0)),
             "of the active time; the rest is derived or replayed".to_owned(),
         ),
         (
@@ -91,8 +107,18 @@ fn verdict(cells: &[&CellOutcome], shown: &CellOutcome) -> String {
             format!("{} of {}", improving.count(), cells.len()),
             "the others are kept, with a lower bound".to_owned(),
         ),
-    ];
+    ]);
     strip(&figures)
+}
+
+fn plain_mix(cell: &CellOutcome) -> String {
+    cell.arm(Arm::Plaintext).map_or("-".to_owned(), |plain| mix(plain, Clock::Active))
+}
+
+/// Where a stage's active time comes from.
+fn stage_labels(arm: &ArmOutcome, stage: Stage) -> String {
+    let parts = arm.stages.iter().filter(|part| part.stage == stage && part.label != Label::P && part.seconds > 0.0);
+    parts.map(|part| format!("{:?}", part.label)).collect::<Vec<_>>().join(" + ")
 }
 
 /// A headline, its interval below.
@@ -137,126 +163,6 @@ fn tenths(count: u64, unit: u64) -> String {
     if tenths.is_multiple_of(10) { format!("{}", tenths / 10) } else { format!("{}.{}", tenths / 10, tenths % 10) }
 }
 
-fn mix(arm: &ArmOutcome) -> String {
-    let mut labels = arm.labels();
-    labels.remove(&Label::P);
-    let total: f64 = labels.values().sum();
-    labels
-        .iter()
-        .map(|(label, seconds)| format!("{label:?}\u{a0}{:.0}\u{a0}%", 100.0 * seconds / total))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn figure_cell(figure: Figure) -> String {
-    match figure {
-        Figure::Improves { seconds, low, high } => {
-            let high = high.map_or("&infin;".to_owned(), |high| escape(&duration(high)));
-            format!("{}<br><small>{} .. {high}</small>", escape(&duration(seconds)), escape(&duration(low)))
-        }
-        Figure::NoImprovement { at_least_s } => {
-            format!(
-                "<span class=\"bad\">no improvement</span><br><small>&ge; {}</small>",
-                escape(&duration(at_least_s))
-            )
-        }
-    }
-}
-
-fn every_cell(cells: &[&CellOutcome]) -> String {
-    let columns = [
-        ("cell", Column::Text),
-        ("active", Column::Number),
-        ("wall", Column::Number),
-        ("deployed", Column::Number),
-        ("rounds per improvement", Column::Number),
-        ("sent per round", Column::Number),
-        ("success", Column::Number),
-        ("active time is", Column::Text),
-    ];
-    let row = |cell: &&CellOutcome| {
-        let arm = encrypted(cell)?;
-        let tpdi = &arm.tpdi;
-        let lowered = if cell.min_clients < super::grid::DEFAULT_MIN_CLIENTS {
-            format!("<br><small>min_clients {}</small>", cell.min_clients)
-        } else {
-            String::new()
-        };
-        let after = cell.success_after.map_or("-".to_owned(), |after| format!("{:.0} %", 100.0 * after));
-        Some(vec![
-            format!("<span class=\"nowrap\">{}</span>{lowered}", escape(&cell.cell)),
-            figure_cell(tpdi.active),
-            figure_cell(tpdi.wall),
-            format!("{} of {}", tpdi.deployed, tpdi.attempts),
-            tpdi.rounds_per_improvement.map_or("-".to_owned(), |rounds| format!("{rounds:.1}")),
-            bytes(arm.upload_bytes),
-            format!("{:.0} % &rarr; {after}", 100.0 * cell.success_before),
-            escape(&mix(arm)),
-        ])
-    };
-    let rows: Vec<Vec<String>> = cells.iter().filter_map(row).collect();
-    let labels: Vec<String> = [Label::M, Label::E, Label::R, Label::D, Label::P]
-        .iter()
-        .map(|&label| format!("{label:?} {}", meaning(label)))
-        .collect();
-    paragraph(
-        "Seconds per deployed improvement: the time of all attempts over the improvements that the fleet kept. Small figures are \
-               95 % intervals over whole campaigns.",
-    ) + &table(&format!("Encrypted; labels: {}", labels.join(", ")), &columns, &rows)
-}
-
-fn stages(cells: &[&CellOutcome]) -> String {
-    let mut text = String::new();
-    for task in tasks(cells) {
-        let of_task: Vec<&CellOutcome> = cells.iter().copied().filter(|cell| cell.task == task).collect();
-        let Some(arm) = representative(&of_task).and_then(|cell| Some((cell, encrypted(cell)?))) else { continue };
-        let (cell, arm) = arm;
-        let parts: Vec<Part> = arm
-            .stages
-            .iter()
-            .filter(|part| part.label != Label::P && part.seconds > 0.0)
-            .map(|part| Part {
-                name: part.stage.name().to_owned(),
-                value: part.seconds,
-                shown: duration(part.seconds),
-                source: format!("{:?}", part.label).chars().next().unwrap_or('?'),
-            })
-            .collect();
-        let waits: f64 = arm.stages.iter().filter(|part| part.label == Label::P).map(|part| part.seconds).sum();
-        let title = format!("An attempt of {}", cell.cell);
-        let description = format!(
-            "Active time of a mean attempt, {} in all, from top to bottom; solid is measured, hatched derived, thin replayed. Policy \
-             waits of {} are left out.",
-            duration(active(arm)),
-            duration(waits)
-        );
-        let words = Words { title: &title, across: "seconds", up: "", description: &description };
-        text += &waterfall(words, &parts).unwrap_or_default();
-        let rows: Vec<Vec<String>> = Stage::ALL
-            .iter()
-            .map(|&stage| {
-                let of = |arm: &ArmOutcome| -> f64 {
-                    let parts = arm.stages.iter().filter(|part| part.stage == stage && part.label != Label::P);
-                    parts.map(|part| part.seconds).sum()
-                };
-                let plain = cell.arm(Arm::Plaintext).map_or(0.0, of);
-                let (with, share) = (of(arm), of(arm) / active(arm));
-                let shown = |seconds: f64| if seconds > 0.0 { escape(&duration(seconds)) } else { "-".to_owned() };
-                let saves = if with > 0.0 { format!("{:.1} %", 50.0 * share) } else { "-".to_owned() };
-                vec![escape(stage.name()), shown(with), shown(plain), saves]
-            })
-            .collect();
-        let columns = [
-            ("stage", Column::Text),
-            ("encrypted", Column::Number),
-            ("plaintext", Column::Number),
-            ("halving it saves", Column::Number),
-        ];
-        text += &table(&format!("{}, seconds of a mean attempt without policy waits", cell.cell), &columns, &rows);
-    }
-    text
-}
-
 fn tasks(cells: &[&CellOutcome]) -> Vec<String> {
     cells.iter().map(|cell| cell.task.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }
@@ -269,181 +175,21 @@ fn sizes(cells: &[&CellOutcome]) -> Vec<u64> {
     cells.iter().map(|cell| cell.update_bytes).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn grids(cells: &[&CellOutcome]) -> String {
-    let mut text =
-        paragraph("Active time per deployed improvement, encrypted. Darker takes longer.") + "<div class=\"two\">";
-    let clients: BTreeSet<u32> = cells.iter().map(|cell| cell.clients).collect();
-    for task in tasks(cells) {
-        for (mbit, rtt) in links(cells) {
-            let columns: Vec<String> = sizes(cells).into_iter().map(bytes).collect();
-            let cell = |clients: u32, size: u64| {
-                let found = cells.iter().find(|cell| {
-                    cell.task == task && cell.mbit_per_s == mbit && cell.clients == clients && cell.update_bytes == size
-                })?;
-                let (seconds, _) = seconds(encrypted(found)?.tpdi.active)?;
-                Some((seconds, duration(seconds)))
-            };
-            let rows: Vec<_> = clients
-                .iter()
-                .map(|&clients| {
-                    (format!("{clients} robots"), sizes(cells).into_iter().map(|size| cell(clients, size)).collect())
-                })
-                .collect();
-            text += &heat(&format!("{task}, {mbit} Mbit/s, {rtt} ms"), &columns, &rows);
+/// How much of these cells' active time has which label, from the least to the most.
+fn mixes(cells: &[&CellOutcome]) -> String {
+    let shares: Vec<_> = cells.iter().filter_map(|cell| Some(encrypted(cell)?.labels(Clock::Active))).collect();
+    let labels: BTreeSet<Label> = shares.iter().flat_map(|shares| shares.keys().copied()).collect();
+    let one = |label: Label| {
+        let of = || shares.iter().map(|shares| 100.0 * shares.get(&label).copied().unwrap_or(0.0));
+        let (least, most) = (of().fold(f64::INFINITY, f64::min), of().fold(0.0, f64::max));
+        if format!("{least:.0}") == format!("{most:.0}") {
+            format!("{label:?} {most:.0} %")
+        } else {
+            format!("{label:?} {least:.0} to {most:.0} %")
         }
-    }
-    text + "</div>"
-}
-
-fn scaling(cells: &[&CellOutcome]) -> String {
-    let mut text = paragraph(
-        "More robots learn more per round, and upload more through one server. Where a line bends upwards, the server's link or its \
-         key holder is what the next robot waits for.",
-    ) + "<div class=\"two\">";
-    for task in tasks(cells) {
-        for (mbit, rtt) in links(cells) {
-            let series: Vec<Series> = sizes(cells)
-                .into_iter()
-                .map(|size| Series { name: bytes(size), points: points(cells, &task, mbit, size) })
-                .filter(|series| series.points.len() > 1)
-                .collect();
-            let title = format!("{task}, {mbit} Mbit/s, {rtt} ms");
-            let description = "Active time per deployed improvement over the number of robots; bars are 95 % intervals. The table above has the figures.";
-            let words = Words { title: &title, across: "robots", up: "seconds", description };
-            text += &lines(words, &series).unwrap_or_default();
-        }
-    }
-    text + "</div>"
-}
-
-fn points(cells: &[&CellOutcome], task: &str, mbit: u32, size: u64) -> Vec<Point> {
-    let here = |cell: &&&CellOutcome| cell.task == task && cell.mbit_per_s == mbit && cell.update_bytes == size;
-    let mut points: Vec<Point> = cells
-        .iter()
-        .filter(here)
-        .filter_map(|cell| {
-            let (seconds, interval) = seconds(encrypted(cell)?.tpdi.active)?;
-            Some((f64::from(cell.clients), seconds, interval))
-        })
-        .collect();
-    points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    points
-}
-
-fn encryption(cells: &[&CellOutcome]) -> String {
-    let columns = [
-        ("cell", Column::Text),
-        ("plaintext", Column::Number),
-        ("encrypted", Column::Number),
-        ("more", Column::Number),
-        ("share", Column::Number),
-        ("up, plaintext", Column::Number),
-        ("up, encrypted", Column::Number),
-        ("link's share", Column::Number),
-    ];
-    let row = |cell: &&CellOutcome| {
-        let (with, without) = (encrypted(cell)?, cell.arm(Arm::Plaintext)?);
-        let (more, share) = cost(cell)?;
-        let link: f64 = with
-            .stages
-            .iter()
-            .filter(|part| [Stage::Upload, Stage::Broadcast, Stage::Rollout].contains(&part.stage))
-            .map(|part| part.seconds)
-            .sum();
-        Some(vec![
-            escape(&cell.cell),
-            escape(&duration(active(without))),
-            escape(&duration(active(with))),
-            escape(&duration(more)),
-            format!("{:.1} %", 100.0 * share),
-            bytes(without.upload_bytes),
-            bytes(with.upload_bytes),
-            format!("{:.0} %", 100.0 * link / active(with)),
-        ])
     };
-    let rows: Vec<Vec<String>> = cells.iter().filter_map(row).collect();
-    paragraph(
-        "The same attempt twice: through the scheme, and with the same values on the same grid for the server to read. Both are \
-               signed.",
-    ) + &table("Active time of a mean attempt", &columns, &rows)
+    labels.into_iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn failures(cells: &[&CellOutcome]) -> String {
-    let columns = [
-        ("cell", Column::Text),
-        ("attempts", Column::Number),
-        ("deployed", Column::Number),
-        ("rolled back", Column::Number),
-        ("success rate, 95 %", Column::Number),
-        ("if deployed", Column::Number),
-        ("charged for failures", Column::Number),
-    ];
-    let mut seen = BTreeSet::new();
-    // What is learned does not depend on the link: one row for each fleet.
-    let rows: Vec<Vec<String>> = cells
-        .iter()
-        .filter(|cell| seen.insert((cell.task.clone(), cell.clients, cell.update_bytes)))
-        .filter_map(|cell| {
-            let tpdi = &encrypted(cell)?.tpdi;
-            let only = tpdi.active_if_deployed_s;
-            let charged = seconds(tpdi.active).zip(only).map(|((all, _), only)| all - only);
-            let shown =
-                |seconds: Option<f64>| seconds.map_or("-".to_owned(), |seconds| escape(&duration(seconds.max(0.0))));
-            Some(vec![
-                escape(&cell.cell),
-                tpdi.attempts.to_string(),
-                tpdi.deployed.to_string(),
-                tpdi.rolled_back.to_string(),
-                format!("{:.0} .. {:.0} %", 100.0 * tpdi.success_low, 100.0 * tpdi.success_high),
-                shown(only),
-                shown(charged),
-            ])
-        })
-        .collect();
-    table("Attempts, and what failures add to each improvement", &columns, &rows)
-}
-
-fn rightness(record: &Record, cells: &[&CellOutcome]) -> String {
-    let worst = cells.iter().map(|cell| cell.error_max).fold(0.0, f64::max);
-    let wrong = record.checks.iter().filter(|check| !check.holds).count();
-    paragraph(&format!(
-        "Every opened mean was compared with the mean of the plain updates before its time counted; the farthest value was off by {worst:.2e}, \
-         within a step of the grid. {} further checks, {wrong} failed. The suite is FL-4096-60; its security estimate is in docs/PARAMETERS.md.",
-        record.checks.len()
-    ))
-}
-
-fn environment(record: &Record) -> String {
-    let machine = serde_json::to_value(&record.environment.machine).unwrap_or_default();
-    let mut rows: Vec<Vec<String>> = vec![
-        vec!["command".to_owned(), escape(&format!("tensorguard {}", record.header.argv.join(" ")))],
-        vec!["program".to_owned(), escape(&record.header.program)],
-        vec![
-            "commit".to_owned(),
-            record.header.git.as_ref().map_or("unknown".to_owned(), |git| {
-                escape(&git.commit) + if git.is_dirty { " with local changes" } else { "" }
-            }),
-        ],
-        vec!["configuration".to_owned(), escape(&record.header.config_sha256)],
-        vec!["engine".to_owned(), escape(&record.environment.engine)],
-    ];
-    for (name, value) in machine.as_object().into_iter().flatten() {
-        let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        rows.push(vec![escape(name), escape(&shown)]);
-    }
-    for (name, value) in &record.header.config {
-        rows.push(vec![escape(name), escape(&value.to_string())]);
-    }
-    let not_run =
-        record.cells.iter().filter_map(|cell| cell.not_run.as_ref().map(|why| vec![escape(&cell.id), escape(why)]));
-    let not_run: Vec<Vec<String>> = not_run.collect();
-    let mut text = table("Provenance", &[("what", Column::Text), ("", Column::Text)], &rows);
-    if !not_run.is_empty() {
-        text += &table("Cells that were not run", &[("cell", Column::Text), ("why", Column::Text)], &not_run);
-    }
-    let formulas = format!("Transfers are derived by formula {}: {}", super::link::FORMULA, super::link::FORMULA_TEXT);
-    text + &paragraph(&formulas)
-        + &paragraph(
-            "Robots compute one after the other on this machine and count as if side by side. Whoever has the result's folder can compute every figure again: tensorguard verify.",
-        )
-}
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,16 @@ use crate::failure::Failure;
 use folding::lwe::{ForgetfulLog, HolderKey, Keys, Manifest, MessageKey, Policy, RobotId, UpdateId, VerifiedManifest};
 use folding::{Question, Round, RoundTerms, Update};
 use kernels::Backend;
+use lwe::Params;
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use trust::identity::{Identity, Purpose, Registry, SIGNATURE_LEN};
+
+/// What the matrix encrypts under.
+pub const SUITE: &Params = &Params::FL_4096_60;
 
 /// How a value travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -150,6 +154,7 @@ impl Enrolled {
         let length = updates.first().map_or(0, |update| update.len());
         let planned = updates.len() as u64;
         let mut terms = RoundTerms::new(length, planned, agreed.clip, self.holder.public().model());
+        terms.params = SUITE;
         (terms.fleet, terms.round, terms.bits) = (&self.fleet, agreed.round, agreed.profile.bits());
         let round = Round::new(&terms).map_err(wrong)?;
         let (mut times, mut clipped) = (Times::default(), 0);

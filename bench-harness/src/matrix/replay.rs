@@ -23,6 +23,13 @@ impl Lesson {
     pub fn sent_by(&self, robots: u32) -> Vec<&[f32]> {
         self.updates.iter().map(Vec::as_slice).cycle().take(robots as usize).collect()
     }
+
+    /// SHA-256 over the updates, value by value: who replays others names them by it.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        let bytes: Vec<u8> = self.updates.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
+        crate::record::sha256(&bytes)
+    }
 }
 
 /// The lessons of fleets of one kind.
@@ -84,5 +91,14 @@ mod tests {
         let lesson = lesson(7.0).expect("one");
         assert_eq!(lesson.sent_by(5), [[7.0], [-7.0], [7.0], [-7.0], [7.0]]);
         assert_eq!(lesson.sent_by(1), [[7.0]]);
+    }
+
+    #[test]
+    fn a_lesson_is_named_by_every_value_of_its_updates() {
+        let named = |updates: Vec<Vec<f32>>| Lesson { updates, ..lesson(0.0).expect("one") }.sha256();
+        let known = named(vec![vec![1.0, 2.0], vec![3.0, 4.0]]);
+        assert_eq!(known, named(vec![vec![1.0, 2.0], vec![3.0, 4.0]]));
+        assert_ne!(known, named(vec![vec![1.0, 2.0], vec![3.0, 4.000_000_5]]));
+        assert_ne!(known, named(vec![vec![3.0, 4.0], vec![1.0, 2.0]]));
     }
 }

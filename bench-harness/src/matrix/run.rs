@@ -1,12 +1,11 @@
 //! Running the matrix: fleet by fleet, each kept as soon as it is done, so that a run that was stopped goes on where it was.
 
-use super::explain::{headline, meaning};
 use super::grid::{self, Cell, Fleet, Link, Preset};
 use super::learning::{self, Budget};
-use super::outcome::CellOutcome;
 use super::replay::Lessons;
+use super::summary::summary;
 use super::whole::run::Order;
-use super::{compose, link, page, whole};
+use super::{demand, page, rules, whole};
 use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::interrupt;
@@ -18,9 +17,8 @@ use crate::shaping::Shaping;
 use crate::whole_file::Target;
 use kernels::Backend;
 use kernels::cpu::Cpu;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use workload::{Base, Task};
@@ -49,7 +47,8 @@ pub struct Request {
 
 impl Request {
     /// Whether cells are put together from parts: their transfers are derived.
-    fn composes(&self) -> bool {
+    #[must_use]
+    pub fn composes(&self) -> bool {
         self.require.is_empty() || self.require.contains(&Label::D)
     }
 }
@@ -70,23 +69,6 @@ pub fn cells(request: &Request) -> Result<Vec<(Fleet, Vec<Cell>)>, Failure> {
     Ok(fleets)
 }
 
-/// Everything that decides what is measured: hashed into the result.
-fn config(request: &Request) -> Result<BTreeMap<String, Value>, Failure> {
-    let thresholds = learning::thresholds(&request.budget);
-    Ok(BTreeMap::from([
-        ("preset".to_owned(), json!(request.preset)),
-        ("filter".to_owned(), json!(request.filter)),
-        ("budget".to_owned(), serde_json::to_value(request.budget)?),
-        ("thresholds".to_owned(), json!(format!("{thresholds:?}"))),
-        ("min_effect".to_owned(), json!(thresholds.min_effect)),
-        ("link_formula".to_owned(), json!(link::FORMULA)),
-        ("server_mbit_per_s".to_owned(), json!(compose::SERVER.mbit_per_s)),
-        ("end_to_end_runs".to_owned(), json!(request.whole_runs)),
-        ("end_to_end_link".to_owned(), json!(request.shaping)),
-        ("composed".to_owned(), json!(request.composes())),
-    ]))
-}
-
 /// Runs a request into a new folder below `parent`, or goes on in `resume`. Gives the folder and the record.
 ///
 /// # Errors
@@ -95,8 +77,8 @@ fn config(request: &Request) -> Result<BTreeMap<String, Value>, Failure> {
 pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -> Result<(PathBuf, Record), Failure> {
     let fleets = cells(request)?;
     let whole = whole_of(request, &fleets);
-    require(request, whole.as_ref())?;
-    let config = config(request)?;
+    demand::before(request, &fleets, whole.as_ref())?;
+    let config = rules::config(request)?;
     let (mut journal, done) = match resume {
         None => (begin(cpu, request, parent, config)?, Vec::new()),
         Some(folder) => Journal::resume(folder, &config)?,
@@ -111,7 +93,7 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
     for left in left {
         let Left { fleet, .. } = left;
         if interrupt::asked() {
-            return Err(interrupted(&journal));
+            return Err(interrupt::resumable(journal.folder()));
         }
         if request.time_budget.is_some_and(|budget| began.elapsed() >= budget) {
             for cell in left.names(request) {
@@ -129,13 +111,12 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
             }
         };
         if !left.cells.is_empty() {
-            let trace = learning::run(fleet, &version_zero, &mut lessons, &request.budget, cpu, &mut progress)?;
+            let trace = learning::run(fleet, &version_zero, &mut lessons, &request.budget, cpu, &mut progress);
+            let trace = trace.map_err(|failure| resumable(failure, &journal))?;
             journal.write(&Line::Matrix(MatrixLine { trace, cells: left.cells }))?;
         }
-        match end_to_end((fleet, &version_zero), &left.links, request, &mut journal, &mut progress) {
-            Err(Failure::Interrupted(_)) => return Err(interrupted(&journal)),
-            done => done?,
-        }
+        let done = end_to_end((fleet, &version_zero), &left.links, request, &mut journal, &mut progress);
+        done.map_err(|failure| resumable(failure, &journal))?;
         base = Some((kind, (version_zero, lessons)));
     }
     drop(progress);
@@ -152,32 +133,16 @@ fn begin(cpu: &Cpu, request: &Request, parent: &Path, config: BTreeMap<String, V
     Journal::begin(parent, Plan { command: "run", what: &what, config, corpus_sha256: None, environment })
 }
 
-/// Whoever demands what a run cannot give is told before hours are spent: a composed cell always has transfers by formula, so without
-/// D only cells that go end to end are run.
-fn require(request: &Request, whole: Option<&(Fleet, Vec<Option<Link>>)>) -> Result<(), Failure> {
-    let label = request.shaping.label();
-    if request.composes() {
-        return Ok(());
-    }
-    if whole.is_none() {
-        return Err(Failure::Unmet(format!("without D only a cell that goes end to end is run, and {NO_WHOLE}")));
-    }
-    if !request.require.contains(&label) {
-        return Err(Failure::Unmet(format!(
-            "without D only a cell that goes end to end is run, and over this link its time is {label:?}, {}: allow {label:?}, or D",
-            meaning(label)
-        )));
-    }
-    Ok(())
-}
-
 /// Why no cell goes end to end.
-const NO_WHOLE: &str =
-    "none that is selected has at most 20 robots and 100 KB: every robot is a process here; widen --filter";
+pub const NO_WHOLE: &str = "none that is selected has at most 20 robots and 100 KB, or over a shaped link 1 MB: every robot is a \
+    process here; widen --filter";
 
 /// The fleet that goes end to end, and over which links: by imitation if any is, nearest to ten robots, the smallest updates.
-fn whole_of(request: &Request, fleets: &[(Fleet, Vec<Cell>)]) -> Option<(Fleet, Vec<Option<Link>>)> {
-    let fits = |fleet: &Fleet| request.whole_runs > 0 && fleet.clients <= 20 && grid::bytes(fleet.size) <= 100_000;
+#[must_use]
+pub fn whole_of(request: &Request, fleets: &[(Fleet, Vec<Cell>)]) -> Option<(Fleet, Vec<Option<Link>>)> {
+    // A pacer is honest at high rates from 1 MB up: whoever selects such updates alone can have them.
+    let most = if request.shaping == Shaping::Loopback { 100_000 } else { 1_000_000 };
+    let fits = |fleet: &Fleet| request.whole_runs > 0 && fleet.clients <= 20 && grid::bytes(fleet.size) <= most;
     let key = |fleet: &Fleet| (fleet.task != Task::Imitation, fleet.clients.abs_diff(10), grid::bytes(fleet.size));
     let (fleet, cells) = fleets.iter().filter(|(fleet, _)| fits(fleet)).min_by_key(|(fleet, _)| key(fleet))?;
     let links = match request.shaping {
@@ -187,9 +152,12 @@ fn whole_of(request: &Request, fleets: &[(Fleet, Vec<Cell>)]) -> Option<(Fleet, 
     Some((*fleet, links))
 }
 
-fn interrupted(journal: &Journal) -> Failure {
-    let folder = journal.folder().display();
-    Failure::Interrupted(format!("what was measured is kept; go on with the same options and --resume {folder}"))
+/// Whoever stops a run is told how to go on.
+fn resumable(failure: Failure, journal: &Journal) -> Failure {
+    match failure {
+        Failure::Interrupted(_) => interrupt::resumable(journal.folder()),
+        other => other,
+    }
 }
 
 /// What is left of a fleet.
@@ -267,77 +235,6 @@ fn end_to_end(
     Ok(())
 }
 
-/// Whether a finished run may be believed: the record is kept either way.
-///
-/// # Errors
-/// [`Failure::Unmet`] where a preset for publishing has a cell whose composed total its run end to end does not confirm, or where
-/// what was demanded could not be had.
-pub fn verdict(request: &Request, record: &Record) -> Result<(), Failure> {
-    if !request.composes() && record.end_to_end.is_empty() {
-        let reasons = record.cells.iter().filter_map(|cell| cell.not_run.clone());
-        return Err(Failure::Unmet(format!("no cell went end to end: {}", reasons.collect::<Vec<_>>().join("; "))));
-    }
-    let apart: Vec<String> = record
-        .end_to_end
-        .iter()
-        .filter(|whole| whole.agrees == Some(false))
-        .map(|whole| format!("{}: {}", whole.cell, whole.told()))
-        .collect();
-    if request.preset.refuses() && !apart.is_empty() {
-        let allowed = 100.0 * whole::TOLERANCE;
-        return Err(Failure::Unmet(format!(
-            "composed totals are more than {allowed:.0} % from what went end to end, so they are not to be published; {}. Repeat it on \
-             a machine that does nothing else",
-            apart.join("; ")
-        )));
-    }
-    Ok(())
-}
-
-/// The table for a terminal.
-#[must_use]
-pub fn summary(record: &Record) -> String {
-    let mut text = String::new();
-    if !record.matrix.is_empty() {
-        let _ = writeln!(
-            text,
-            "{:34} {:>26}  {:>26}  {:>8}  {:>11}  {:>10}",
-            "cell", "active, per improvement", "with policy waits", "deployed", "success", "encryption"
-        );
-    }
-    for cell in &record.matrix {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}", row(cell));
-    }
-    if !record.matrix.is_empty() {
-        text += "\nactive: computing (measured here, one robot after the other) and transfers (derived, formula tcp-1); 95 % intervals over campaigns.\n";
-    }
-    for whole in &record.end_to_end {
-        let _ = writeln!(text, "\nend to end, {}: {}", whole.cell, whole.told());
-    }
-    for absent in record.cells.iter().filter_map(|cell| Some((&cell.id, cell.not_run.as_ref()?))) {
-        let _ = writeln!(text, "\nnot run, {}: {}", absent.0, absent.1);
-    }
-    text
-}
-
-fn row(cell: &CellOutcome) -> String {
-    let [Some(encrypted), plain] = compose::Arm::ALL.map(|arm| cell.arm(arm)) else { return String::new() };
-    let tpdi = &encrypted.tpdi;
-    let with = super::explain::active(encrypted);
-    let share =
-        plain.map_or(String::new(), |plain| format!("{:.1} %", 100.0 * (1.0 - super::explain::active(plain) / with)));
-    let after = cell.success_after.map_or("-".to_owned(), |after| format!("{:.0}", 100.0 * after));
-    format!(
-        "{:34} {:>26}  {:>26}  {:>8}  {:>11}  {share:>10}",
-        cell.cell,
-        headline(tpdi.active),
-        headline(tpdi.wall),
-        format!("{}/{}", tpdi.deployed, tpdi.attempts),
-        format!("{:.0} -> {after} %", 100.0 * cell.success_before),
-    )
-}
-
 /// Reads a result's folder or file.
 ///
 /// # Errors
@@ -381,7 +278,9 @@ mod tests {
         let cell = &record.matrix[0];
         assert_eq!((record.matrix.len(), cell.arms.len(), cell.min_clients), (1, 2, 10));
         assert!(cell.error_max > 0.0 && cell.success_before > 0.0);
-        let [encrypted, plain] = compose::Arm::ALL.map(|arm| cell.arm(arm).expect("both arms").upload_bytes);
+        assert!(cell.updates_sha256.as_ref().is_some_and(|hash| hash.len() == 64), "{:?}", cell.updates_sha256);
+        let [encrypted, plain] =
+            super::super::compose::Arm::ALL.map(|arm| cell.arm(arm).expect("both arms").upload_bytes);
         assert!(encrypted > plain);
         assert!(verify(&folder).expect("a result").differences.is_empty());
         assert!(
@@ -407,5 +306,34 @@ mod tests {
         let too_many =
             Request { filter: "clients==100".to_owned(), require: vec![Label::M], whole_runs: 1, ..request() };
         assert_eq!([none_whole, emulated, too_many].map(refused), [Some(7); 3]);
+    }
+
+    #[test]
+    fn what_a_time_budget_leaves_out_is_named_and_nothing_stands_for_it() {
+        let parent = std::env::temp_dir().join(format!("tensorguard-budget-{}", std::process::id()));
+        let spent = Request { time_budget: Some(Duration::ZERO), ..request() };
+        let (folder, record) = run(&Cpu::best(1), &spent, &parent, None).expect("a run");
+        let [cell] = &record.cells[..] else { panic!("{:?}", record.cells) };
+        assert_eq!((cell.id.as_str(), record.matrix.len()), ("imitation-10x10kb-10mbit", 0));
+        assert!(cell.not_run.as_ref().is_some_and(|why| why.contains("--time-budget")), "{cell:?}");
+        assert!(!folder.join(REPORT).exists());
+        assert!(verify(&folder).expect("a result").differences.is_empty());
+        let published = Request { preset: Preset::Standard, ..spent };
+        assert_eq!(demand::verdict(&published, &record).map_err(|failure| failure.code()), Err(7));
+        std::fs::remove_dir_all(&parent).expect("it was made");
+    }
+
+    #[test]
+    fn larger_updates_go_end_to_end_over_shaped_links_where_they_alone_are_selected() {
+        let whole = |filter: &str, shaping| {
+            let filter = filter.to_owned();
+            let request = Request { preset: Preset::Full, filter, shaping, whole_runs: 1, ..request() };
+            whole_of(&request, &cells(&request).expect("cells")).map(|(fleet, links)| (fleet.to_string(), links.len()))
+        };
+        let found = |name: &str, links| Some((name.to_owned(), links));
+        assert_eq!(whole("", Shaping::Paced), found("imitation-10x10kb", 3));
+        assert_eq!(whole("size>=1mb", Shaping::Paced), found("imitation-10x1mb", 3));
+        assert_eq!(whole("size>=1mb", Shaping::Loopback), None);
+        assert_eq!(whole("size>=10mb", Shaping::Netns), None);
     }
 }

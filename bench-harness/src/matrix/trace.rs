@@ -26,6 +26,9 @@ pub struct RoundTrace {
     pub plain_upload_bytes: u64,
     /// What comes back to each robot.
     pub mean_bytes: u64,
+    /// SHA-256 over the updates of the robots that trained, which all others send again; null in records before it was kept.
+    #[serde(default)]
+    pub updates_sha256: Option<String>,
     /// How far the opened mean is from that of the plain updates.
     pub error_max: f64,
 }

@@ -4,6 +4,7 @@
 //! What processes share is modelled as they share it: robots' computing is spread over the cores that are there, and the link is
 //! the one that was calibrated. So the two must agree; where they do not, a part is missing in what is put together.
 
+pub mod formula;
 pub mod page;
 pub mod run;
 
@@ -172,6 +173,9 @@ pub struct WholeOutcome {
     pub agrees: Option<bool>,
     /// Part by part.
     pub parts: Vec<PartSeconds>,
+    /// The parts with transfers, put together with the formula that the composed cells use; none over the bare loopback, or
+    /// without measured parts.
+    pub by_formula: Option<formula::ByFormula>,
     /// The farthest that a deployed mean was from that of the plain updates.
     pub error_max: Option<f64>,
     /// The largest share of the cores' time that other processes took.
@@ -186,8 +190,9 @@ impl WholeOutcome {
     pub fn of(line: &WholeLine, trace: Option<&FleetTrace>) -> Option<Self> {
         let spent: Vec<[f64; 4]> = line.runs.iter().map(spent).collect();
         let measured = trace.and_then(Measured::of);
+        let kept = measured.as_ref().map_or(Carried::default(), |measured| measured.kept(line));
         let composed: Option<Vec<[f64; 4]>> =
-            measured.map(|measured| line.runs.iter().map(|run| measured.compose(line, run)).collect());
+            measured.as_ref().map(|measured| line.runs.iter().map(|run| measured.compose(line, run, kept)).collect());
         let total = |runs: &[[f64; 4]]| middle(runs.iter().map(|parts| parts.iter().sum()));
         let end_to_end_s = total(&spent)?;
         let composed_s = composed.as_deref().and_then(total);
@@ -220,6 +225,7 @@ impl WholeOutcome {
             ratio,
             agrees: ratio.map(|ratio| (ratio - 1.0).abs() <= TOLERANCE),
             parts: Part::ALL.into_iter().enumerate().filter_map(part).collect(),
+            by_formula: measured.as_ref().and_then(|measured| formula::ByFormula::of(line, measured)),
             error_max: largest(|run| run.error_max),
             others_share: largest(|run| run.others_share),
             write_s: middle(line.runs.iter().map(WholeTrace::write_s)),
@@ -245,6 +251,9 @@ impl WholeOutcome {
             format!("{} {}{composed}", part.part.name(), duration(part.end_to_end_s))
         };
         text += &format!("\n  {}", self.parts.iter().map(part).collect::<Vec<_>>().join(", "));
+        if let Some(by_formula) = &self.by_formula {
+            text += &format!("\n  {}", by_formula.told());
+        }
         text += &format!("\n  {} robots on {} cores over a link of {}", self.clients, self.cores, self.link());
         if let Some(write_s) = self.write_s {
             text += &format!("; a durable write takes {}", duration(write_s));
@@ -300,6 +309,13 @@ fn spent(run: &WholeTrace) -> [f64; 4] {
     parts
 }
 
+/// What the link takes: of a round, until uploads are in; of a stage of the roll-out, until the package is there and answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Carried {
+    up_s: f64,
+    down_s: f64,
+}
+
 /// What a run of the matrix measured of a fleet's parts: medians, in seconds.
 struct Measured {
     /// All robots of a round, one after the other.
@@ -335,22 +351,29 @@ impl Measured {
         })
     }
 
+    /// What the link takes where connections are kept: as it was calibrated.
+    fn kept(&self, line: &WholeLine) -> Carried {
+        let rtt_s = line.calibration.rtt_s();
+        Carried {
+            up_s: 2.5 * rtt_s + self.upload_bytes as f64 * 8.0 / line.calibration.bits_per_s(),
+            down_s: 2.0 * rtt_s + self.package_bytes as f64 * 8.0 / line.calibration.bits_per_s_down(),
+        }
+    }
+
     /// Seconds of each part of a run's attempts, put together.
-    fn compose(&self, line: &WholeLine, run: &WholeTrace) -> [f64; 4] {
-        let (rtt_s, cores) = (line.calibration.rtt_s(), f64::from(line.cores));
-        let up_s = |bytes: u64| bytes as f64 * 8.0 / line.calibration.bits_per_s();
-        let down_s = |bytes: u64| bytes as f64 * 8.0 / line.calibration.bits_per_s_down();
+    fn compose(&self, line: &WholeLine, run: &WholeTrace, carried: Carried) -> [f64; 4] {
+        let cores = f64::from(line.cores);
         let writes_s = |count: f64| count * run.write_s();
         let mut parts = [0.0; 4];
         for attempt in &run.attempts {
             let learning_s = (self.robots_s / cores).max(self.slowest_s);
-            parts[0] += 2.5 * rtt_s + learning_s + up_s(self.upload_bytes) + writes_s(UPLOAD_WRITES);
+            parts[0] += carried.up_s + learning_s + writes_s(UPLOAD_WRITES);
             parts[1] += self.mean_s + writes_s(MEAN_WRITES);
             parts[2] += self.gate_s + writes_s(CANDIDATE_WRITES);
             for (stage, &robots) in attempt.waves.iter().enumerate() {
                 let robots = f64::from(robots);
                 let writes = STAGE_WRITES + robots + if stage == 0 { PACKAGE_WRITES } else { 0.0 };
-                parts[3] += 2.0 * rtt_s + down_s(self.package_bytes) + robots / cores.min(robots) * self.apply_s;
+                parts[3] += carried.down_s + robots / cores.min(robots) * self.apply_s;
                 parts[3] += writes_s(writes);
             }
         }
@@ -372,120 +395,4 @@ fn robots(round: &RoundTrace) -> Vec<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::pipeline::Times;
-    use super::super::trace::AttemptTrace;
-    use super::*;
-    use workload::{Size, Task};
-
-    const FLEET: Fleet = Fleet { task: Task::Imitation, clients: 4, size: Size::Kb10 };
-
-    fn ms(times: &[u64]) -> Vec<u64> {
-        times.iter().map(|ms| ms * 1_000_000).collect()
-    }
-
-    /// Four robots of 100, 200, 100 and 300 ms.
-    fn trace() -> FleetTrace {
-        let times = Times {
-            clip_ns: ms(&[1, 1, 1, 1]),
-            encrypt_ns: ms(&[8, 8, 8, 8]),
-            sign_ns: ms(&[1, 1, 1, 1]),
-            add_ns: ms(&[1, 2, 1, 1]),
-            check_ns: 5_000_000,
-            open_ns: 3_000_000,
-            ..Times::default()
-        };
-        let round = RoundTrace {
-            collect_ns: ms(&[10, 20, 10, 30]),
-            train_ns: ms(&[80, 170, 80, 260]),
-            collect_s: 30.0,
-            times,
-            upload_bytes: 10_000,
-            sum_bytes: 50_000,
-            plain_upload_bytes: 5_000,
-            mean_bytes: 10_000,
-            error_max: 0.0,
-        };
-        let attempt = AttemptTrace {
-            rounds: vec![round],
-            gate_ns: 500_000_000,
-            canary_ns: 0,
-            soak_s: 60.0,
-            waves: vec![1, 1, 2],
-            package_bytes: 20_000,
-            apply_ns: ms(&[6]),
-            success: [0.5, 0.9],
-            said: vec![],
-            deployed: true,
-            rolled_back: false,
-        };
-        FleetTrace { fleet: FLEET, trained: 4, campaigns: vec![vec![attempt]] }
-    }
-
-    /// 1 Mbit/s up, 2 down, 10 ms.
-    fn line(runs: Vec<WholeTrace>) -> WholeLine {
-        let calibration = Calibration {
-            rtt_ns: ms(&[10]),
-            small_bytes: 10_000,
-            small_ns: ms(&[90]),
-            bulk_bytes: 100_000,
-            bulk_ns: ms(&[810]),
-            bulk_down_ns: ms(&[410]),
-        };
-        WholeLine { fleet: FLEET, shaping: Shaping::Loopback, link: None, note: None, calibration, cores: 2, runs }
-    }
-
-    fn run(parts_ms: &[u64], waves: &[u32]) -> WholeTrace {
-        let parts_ns = ms(parts_ms).try_into().expect("four parts");
-        let marks = AttemptMarks { parts_ns, waves: waves.to_vec(), deployed: !waves.is_empty() };
-        WholeTrace { attempts: vec![marks], write_ns: ms(&[0, 2]), error_max: Some(1e-4), others_share: Some(0.25) }
-    }
-
-    #[test]
-    fn an_attempt_is_put_together_as_a_calculation_by_hand_gives() {
-        let outcome =
-            WholeOutcome::of(&line(vec![run(&[460, 10, 500, 330], &[1, 1, 2])]), Some(&trace())).expect("a run");
-        let composed: Vec<f64> = outcome.parts.iter().filter_map(|part| part.composed_s).collect();
-        // Robots take 700 ms of two cores; 2.5 round trips of 10 ms and 80 ms for the upload; a write takes 1 ms. Each stage: 20 ms
-        // and 80 ms, 6 ms to apply, 8 writes, one for each robot; the first has 5 more.
-        let by_hand = [0.025 + 0.35 + 0.08 + 0.009, 0.002 + 0.008 + 0.004, 0.502, 0.3 + 0.018 + 0.024 + 0.004 + 0.005];
-        composed.iter().zip(by_hand).for_each(|(a, b)| assert!((a - b).abs() < 1e-12, "{composed:?} {by_hand:?}"));
-        assert!((outcome.end_to_end_s - 1.3).abs() < 1e-12 && outcome.agrees == Some(true), "{outcome:?}");
-        assert_eq!((outcome.label, outcome.deployed, outcome.error_max), (Label::M, 1, Some(1e-4)));
-        assert_eq!(outcome.cell, "imitation-4x10kb-loopback");
-    }
-
-    #[test]
-    fn the_slowest_robot_counts_where_cores_are_plenty() {
-        let many = WholeLine { cores: 64, ..line(vec![run(&[400, 10, 500, 90], &[4])]) };
-        let outcome = WholeOutcome::of(&many, Some(&trace())).expect("a run");
-        let uploads = outcome.parts[0].composed_s.expect("it was measured");
-        assert!((uploads - (0.025 + 0.3 + 0.08 + 0.009)).abs() < 1e-12, "{uploads}");
-    }
-
-    #[test]
-    fn what_is_farther_apart_than_allowed_does_not_agree_either_way() {
-        for (gate_ms, agrees) in [(300, false), (430, true), (560, true), (700, false)] {
-            let outcome = WholeOutcome::of(&line(vec![run(&[460, 10, gate_ms, 330], &[1, 1, 2])]), Some(&trace()));
-            let outcome = outcome.expect("a run");
-            assert_eq!(outcome.agrees, Some(agrees), "{} {:?}", gate_ms, outcome.ratio);
-        }
-    }
-
-    #[test]
-    fn failures_are_charged_and_the_middle_run_counts() {
-        let mut unlucky = run(&[460, 10, 500, 0], &[]);
-        unlucky.attempts.extend(run(&[460, 10, 500, 330], &[1, 1, 2]).attempts);
-        let calm = || run(&[460, 10, 500, 330], &[1, 1, 2]);
-        let outcome = WholeOutcome::of(&line(vec![calm(), unlucky, calm()]), Some(&trace())).expect("runs");
-        assert_eq!((outcome.runs, outcome.attempts, outcome.deployed), (3, 4, 3));
-        assert!((outcome.end_to_end_s - 1.3).abs() < 1e-12);
-    }
-
-    #[test]
-    fn without_measured_parts_nothing_is_put_together() {
-        let outcome = WholeOutcome::of(&line(vec![run(&[1, 1, 1, 1], &[4])]), None).expect("a run");
-        assert_eq!((outcome.composed_s, outcome.ratio, outcome.agrees), (None, None, None));
-        assert!(WholeOutcome::of(&line(vec![]), Some(&trace())).is_none());
-    }
-}
+mod tests;

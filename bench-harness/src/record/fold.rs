@@ -4,8 +4,8 @@ use super::learning::learned;
 use super::{Cell, Figure, Line, MatrixLine, Measure, Property, Ratio, Record, Sample, Stage, sha256};
 use crate::decision::{Terms, decide};
 use crate::matrix;
+use crate::matrix::compose::Composition;
 use crate::matrix::outcome::CellOutcome;
-use crate::matrix::trace::FleetTrace;
 use crate::matrix::whole::{WholeLine, WholeOutcome};
 use crate::stats::{SEED, median_interval, paired_interval, percentile};
 use std::collections::{BTreeMap, HashMap};
@@ -93,7 +93,7 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
                 samples.ok_or_else(lost)?.push(sample);
             }
             Line::Check(check) => record.checks.push(check.clone()),
-            Line::Matrix(MatrixLine { trace, cells }) => record.matrix.extend(outcomes(trace, cells)?),
+            Line::Matrix(line) => record.matrix.extend(outcomes(line, Composition::of(&header.config)?)?),
             Line::EndToEnd(line) => record.end_to_end.push(whole(&journal.lines, line)?),
             Line::Learning(line) => lessons.push(line),
             Line::Footer(footer) => record.footer = Some(footer.clone()),
@@ -138,12 +138,13 @@ fn whole(lines: &[Line], line: &WholeLine) -> Result<WholeOutcome, String> {
 }
 
 /// The cells that a fleet stands for.
-fn outcomes(trace: &FleetTrace, cells: &[matrix::grid::Cell]) -> Result<Vec<CellOutcome>, String> {
+fn outcomes(line: &MatrixLine, composition: Composition) -> Result<Vec<CellOutcome>, String> {
+    let MatrixLine { trace, cells } = line;
     let outcome = |cell: &matrix::grid::Cell| {
         if cell.fleet() != trace.fleet {
             return Err(format!("{cell} is no cell of {}", trace.fleet));
         }
-        CellOutcome::of(cell, trace).ok_or_else(|| format!("{} attempted nothing", trace.fleet))
+        CellOutcome::of(cell, trace, composition).ok_or_else(|| format!("{} attempted nothing", trace.fleet))
     };
     cells.iter().map(outcome).collect()
 }

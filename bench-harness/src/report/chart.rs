@@ -190,7 +190,10 @@ fn figure(words: Words<'_>, drawing: &str) -> String {
     let described = drawing.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{title}. {description}\" "), 1);
     // A namespace is a name, not an address to fetch; inline it is not needed.
     let described = described.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "");
-    format!("<figure><h3>{title}</h3>{described}<figcaption>{description}</figcaption></figure>")
+    format!(
+        "<figure><h3>{title}</h3><div class=\"scroll chart\" role=\"region\" tabindex=\"0\" aria-label=\"{title}\">{described}</div>\
+         <figcaption>{description}</figcaption></figure>"
+    )
 }
 
 /// A part of a bar.
@@ -214,18 +217,15 @@ pub fn waterfall(words: Words<'_>, parts: &[Part]) -> Option<String> {
     if total.is_nan() || total <= 0.0 {
         return None;
     }
-    let (room, height) = (wide - left - right, row_height * parts.len() as f64 + 8.0);
+    let sources = sources(parts);
+    let (room, height) = (wide - left - right, row_height * (parts.len() + 1) as f64 + 12.0);
     let mut drawing = format!("<svg viewBox=\"0 0 {wide} {height}\" width=\"{wide}\" height=\"{height}\">");
     let mut begin = 0.0;
     for (row, Part { name, value, shown, source }) in parts.iter().enumerate() {
         let (x, y) = (left + begin / total * room, row_height * row as f64 + 4.0);
         let width = (value / total * room).max(1.5);
         let (name, shown) = (escape(name), escape(shown));
-        let fill = match source {
-            'M' => "var(--accent)".to_owned(),
-            'D' | 'P' | 'R' | 'E' => format!("url(#hatch-{source})"),
-            _ => "var(--soft)".to_owned(),
-        };
+        let fill = fill(*source);
         let middle = y + 13.0;
         drawing += &format!(
             "<text x=\"{}\" y=\"{middle}\" text-anchor=\"end\" font-size=\"13\">{name}</text>\
@@ -236,7 +236,31 @@ pub fn waterfall(words: Words<'_>, parts: &[Part]) -> Option<String> {
         );
         begin += value;
     }
+    let y = height - row_height;
+    for (place, (source, meaning)) in sources.into_iter().enumerate() {
+        let (x, fill) = (left + 106.0 * place as f64, fill(source));
+        drawing += &format!(
+            "<rect x=\"{x:.1}\" y=\"{y}\" width=\"18\" height=\"14\" style=\"fill:{fill};stroke:var(--accent);stroke-width:.6\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\" font-size=\"12\">{source} {meaning}</text>",
+            x + 24.0,
+            y + 11.5
+        );
+    }
     Some(figure(words, &(drawing + "</svg>")))
+}
+
+fn fill(source: char) -> String {
+    match source {
+        'M' => "var(--accent)".to_owned(),
+        'D' | 'P' | 'R' | 'E' => format!("url(#hatch-{source})"),
+        _ => "var(--soft)".to_owned(),
+    }
+}
+
+/// The legend of hatchings: the sources that occur.
+fn sources(parts: &[Part]) -> Vec<(char, &'static str)> {
+    let all = [('M', "measured"), ('E', "emulated"), ('R', "replayed"), ('D', "derived"), ('P', "policy")];
+    all.into_iter().filter(|(source, _)| parts.iter().any(|part| part.source == *source)).collect()
 }
 
 /// Hatchings by source, once on a page: measured is solid.
@@ -296,6 +320,12 @@ mod tests {
             }
             assert!(!chart.contains("http") && !chart.contains("<Title>") && !chart.contains("#010101"), "{chart}");
         }
+        let drawn = waterfall(WORDS, &['M', 'R', 'R'].map(part)).expect("something to draw");
+        assert!(
+            drawn.contains(">M measured<") && drawn.contains(">R replayed<") && !drawn.contains("derived"),
+            "{drawn}"
+        );
+        assert_eq!(drawn.matches("url(#hatch-R)").count(), 3, "two parts and the legend");
         let chart = lines(WORDS, &[Series { name: "x".into(), points: vec![(2.0, 1.0, None)] }]).expect("a point");
         assert!(chart.contains("robots") && chart.contains("seconds"));
     }

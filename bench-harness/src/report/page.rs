@@ -148,7 +148,7 @@ svg{max-width:100%;height:auto;color:var(--ink)}svg text{font-family:inherit;fil
 details{margin:.2rem 0 1rem}summary{cursor:pointer;color:var(--accent);font-size:.9rem;padding:.2rem 0}summary:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 .two>div,.two>figure{min-width:0}.marked .wide{width:42%;min-width:8.5rem;padding-right:0}.marked td,.marked th{vertical-align:middle}
 .nowrap{white-space:nowrap}.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(30rem,100%),1fr));gap:0 2rem}
-@media(max-width:40rem){body{padding:1rem .8rem 3rem}.two{grid-template-columns:1fr}th,td{padding-right:.5rem}}
+@media(max-width:40rem){body{padding:1rem .8rem 3rem}.two{grid-template-columns:1fr}th,td{padding-right:.5rem}.chart svg{max-width:none}}
 @media print{nav,.skip{display:none}body{max-width:none}}
 ";
 

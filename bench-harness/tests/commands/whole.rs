@@ -34,5 +34,11 @@ fn a_fleet_goes_end_to_end_over_a_paced_link_and_nothing_is_derived() {
     assert!(verified.status.success(), "{}", told(&verified));
     let page = fs::read_to_string(folder.join("report.html")).expect("a page");
     assert!(page.contains("imitation-10x10kb-100mbit-paced"));
+    let [csv, junit] = ["cells.csv", "cells.xml"].map(|name| parent.join(name).to_string_lossy().into_owned());
+    let reported = tensorguard(&["report", &folder.to_string_lossy(), "--csv", &csv, "--junit", &junit]);
+    assert!(reported.status.success(), "a record without composed cells: {}", told(&reported));
+    for file in [&csv, &junit] {
+        assert!(fs::read_to_string(file).expect("a file").contains("imitation-10x10kb-100mbit-paced"), "{file}");
+    }
     fs::remove_dir_all(parent).expect("it was made");
 }

@@ -21,6 +21,7 @@ pub fn section(record: &Record) -> String {
     )) + &totals(&record.end_to_end)
         + &parts(&record.end_to_end)
         + &links(&record.end_to_end)
+        + &formulas(&record.end_to_end)
         + &paragraph(&format!("Put together so: {FORMULA_TEXT}"))
 }
 
@@ -83,4 +84,20 @@ fn links(cells: &[WholeOutcome]) -> String {
         &columns,
         &rows(cells, |cell| vec![escape(&cell.cell), escape(&cell.link())]),
     )
+}
+
+/// The formula of the composed cells, held against shaped links.
+fn formulas(cells: &[WholeOutcome]) -> String {
+    let told: Vec<Vec<String>> = cells
+        .iter()
+        .filter_map(|cell| Some(vec![escape(&cell.cell), escape(&cell.by_formula.as_ref()?.told())]))
+        .collect();
+    if told.is_empty() {
+        return paragraph(
+            "The formula of the composed cells' transfers was not held against a shaped link in this run: tensorguard run --link paced \
+             (or netns) measures it.",
+        );
+    }
+    let columns = [("cell", Column::Text), ("transfers by formula against the emulated link", Column::Text)];
+    table("The composed cells' formula and its error", &columns, &told)
 }

@@ -7,7 +7,7 @@ use crate::fleet::scene::{Party, Scene, Told, distance};
 use crate::fleet::{LISTENING, arms, failed, folders};
 use crate::interrupt;
 use crate::machine::{busy_ns, process_ns};
-use crate::matrix::grid::{DEFAULT_MIN_CLIENTS, Fleet, Link};
+use crate::matrix::grid::{DEFAULT_MIN_CLIENTS, Fleet, Link, bytes};
 use crate::matrix::learning::Budget;
 use crate::progress::Progress;
 use crate::shaping::{Route, Shaping};
@@ -53,7 +53,15 @@ pub fn run(order: Order<'_>, runs: u32, progress: &mut Progress) -> Result<Whole
         progress.step(&format!("{cell}, end to end, run {} of {runs}", number + 1));
         done.push(Stage::set(order, &route, number)?.play()?);
     }
-    Ok(WholeLine { fleet, shaping, link, note: route.note(), calibration, cores, runs: done })
+    let notes = [route.note(), beyond(shaping, link, bytes(fleet.size))].into_iter().flatten().collect::<Vec<_>>();
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
+    Ok(WholeLine { fleet, shaping, link, note, calibration, cores, runs: done })
+}
+
+/// What a pacer cannot do: its sleeps are longer than a small update takes on a fast link.
+fn beyond(shaping: Shaping, link: Option<Link>, update_bytes: u64) -> Option<String> {
+    let is_beyond = shaping == Shaping::Paced && link?.mbit_per_s >= 100 && update_bytes < 1_000_000;
+    is_beyond.then(|| "a pacer is honest below 100 Mbit/s or from 1 MB up, and this is neither".to_owned())
 }
 
 /// A fleet whose processes run.
@@ -241,5 +249,17 @@ mod tests {
     fn a_stage_of_the_roll_out_is_counted_from_what_a_key_holder_says() {
         assert_eq!(offered("package f44c07e3 is offered to 4 robots"), Some(4));
         assert_eq!(offered("roll-out: Canary -> Progressive(0), 1 robots healthy"), None);
+    }
+
+    #[test]
+    fn a_pacer_says_where_it_is_not_honest() {
+        let at = |mbit_per_s| Some(Link { mbit_per_s, rtt_ms: 20 });
+        assert!(
+            beyond(Shaping::Paced, at(100), 10_000).is_some() && beyond(Shaping::Paced, at(1000), 999_999).is_some()
+        );
+        assert_eq!(beyond(Shaping::Paced, at(10), 10_000), None);
+        assert_eq!(beyond(Shaping::Paced, at(1000), 1_000_000), None);
+        assert_eq!(beyond(Shaping::Netns, at(1000), 10_000), None);
+        assert_eq!(beyond(Shaping::Loopback, None, 10_000), None);
     }
 }
