@@ -5,6 +5,7 @@ mod decision;
 mod devices;
 mod fleet;
 mod gate;
+mod interrupt;
 mod kat;
 mod load;
 mod memory;
