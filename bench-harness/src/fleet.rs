@@ -12,6 +12,7 @@ mod publisher;
 pub mod robot;
 pub(crate) mod scene;
 pub mod server;
+mod witness;
 
 use crate::failure::Failure;
 use std::fmt::Display;

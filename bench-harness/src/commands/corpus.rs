@@ -238,6 +238,7 @@ struct Stats {
     hash: String,
     plan: Plan,
     update_bytes: u64,
+    episodes_per_cpu_s: f64,
     rounds: Vec<Round>,
 }
 
@@ -261,7 +262,12 @@ impl Stats {
     fn of(corpus: &mut Corpus<BufReader<File>>) -> Result<Self, Failure> {
         let plan = corpus.plan().clone();
         let rounds = (0..plan.rounds).map(|round| Round::of(corpus, round)).collect::<Result<_, _>>()?;
-        Ok(Self { hash: corpus.hash(), update_bytes: plan.update_bytes(), plan, rounds })
+        // Old and new on two cohorts, and the old one once more where their actions are compared.
+        let episodes = 5 * u64::from(plan.effort.robots) * u64::from(plan.effort.episodes);
+        let (judged, outcomes) =
+            corpus.outcomes().iter().fold((0, 0), |(ns, count), o| (ns + o.evaluate_cpu_ns, count + 1));
+        let episodes_per_cpu_s = (episodes * outcomes) as f64 / (judged.max(1) as f64 / 1e9);
+        Ok(Self { hash: corpus.hash(), update_bytes: plan.update_bytes(), episodes_per_cpu_s, plan, rounds })
     }
 }
 
@@ -332,6 +338,12 @@ impl std::fmt::Display for Stats {
                 r.collect_cpu_ms_per_robot, r.train_cpu_ms_per_robot, r.evaluate_cpu_ms
             )?;
         }
+        writeln!(
+            text,
+            "judging took a second of CPU time for {:.0} episodes of {} steps, the policies' work included",
+            self.episodes_per_cpu_s,
+            workload::arm::STEPS
+        )?;
         writeln!(text, "hash {}", self.hash)?;
         f.write_str(&text)
     }

@@ -11,6 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   tensorguard keyholder --folder holder --registry authority/registry --server 10.0.0.5:7600
   tensorguard keyholder --folder holder --registry registry --server 10.0.0.5:7600 --lower-min-robots-to 8
+  tensorguard keyholder --folder holder --registry registry --server 10.0.0.5:7600 --witness /media/other/holder.witness
 
 The registry is a folder of public identities: who may sign as which robot. It is this party's own, never the server's word.";
 
@@ -34,13 +35,17 @@ pub(crate) struct Keyholder {
     /// it pass. Without it there is no gate.
     #[arg(long)]
     lesson: Option<PathBuf>,
+    /// A file on another disk than the folder's, where the head of the answer log is kept: a log restored from an older copy is
+    /// refused. Without it nobody notices.
+    #[arg(long, value_name = "FILE")]
+    witness: Option<PathBuf>,
 }
 
 impl Keyholder {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let policy = self.lower_min_robots_to.map_or_else(Policy::default, Policy::lowered_to);
-        let Self { folder, registry, server, lesson, .. } = self;
-        let post = Post { folder, registry, server, policy, lesson: lesson.as_deref() };
+        let Self { folder, registry, server, lesson, witness, .. } = self;
+        let post = Post { folder, registry, server, policy, lesson: lesson.as_deref(), witness: witness.as_deref() };
         work(&post, backends::chosen(None, 1)?.as_ref())
     }
 }

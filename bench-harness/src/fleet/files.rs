@@ -9,7 +9,7 @@ use folding::lwe::UpdateId;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use trust::identity::PublicIdentity;
 use trust::package::{ADAPTER, Package};
@@ -79,6 +79,8 @@ pub struct FileLearner {
 
 /// Names the package that runs, in the folder of policies.
 const RUNNING: &str = "running";
+/// What its trainer reads: the adapter of the package that runs, and no file where that is what it started with.
+const ADAPTER_FILE: &str = "adapter.safetensors";
 
 impl FileLearner {
     /// Updates from this file; policies into this folder, which is made if it is not there.
@@ -101,20 +103,28 @@ impl FileLearner {
         Ok(Self { update, policies, publisher, fleet, base, running })
     }
 
-    /// The bytes of the package it runs; none if that is what it started with.
-    pub(super) fn package(&self) -> Result<Option<Vec<u8>>, String> {
-        if self.running == self.base {
+    /// The adapter in a package that it keeps; none if that is what it started with.
+    pub(super) fn adapter(&self, package: Id) -> Result<Option<Vec<f32>>, String> {
+        if package == self.base {
             return Ok(None);
         }
-        let path = self.policies.join(self.running.to_string());
-        fs::read(&path).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+        adapter_values(&self.section(package)?).map(Some)
     }
 
-    pub(super) fn publisher(&self) -> &PublicIdentity {
-        &self.publisher
+    fn section(&self, package: Id) -> Result<Vec<u8>, String> {
+        let path = self.policies.join(package.to_string());
+        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let opened = Package::open(&bytes, &self.publisher).map_err(|error| error.to_string())?;
+        Ok(opened.section(ADAPTER).ok_or("a package without an adapter")?.to_vec())
     }
 
-    fn install(&self, package: Id, bytes: Option<&[u8]>) -> Result<(), String> {
+    /// Where it may note something about a package.
+    pub(super) fn note(&self, package: Id, what: &str) -> PathBuf {
+        self.policies.join(format!("{package}.{what}"))
+    }
+
+    /// Keeps a package that is its fleet's. It does not run it yet.
+    pub(super) fn keep(&self, package: Id, bytes: Option<&[u8]>) -> Result<(), String> {
         if let Some(bytes) = bytes {
             let opened = Package::open(bytes, &self.publisher).map_err(|error| error.to_string())?;
             if opened.origin().fleet != self.fleet.as_bytes() {
@@ -123,15 +133,38 @@ impl FileLearner {
             let section = opened.section(ADAPTER).ok_or("a package without an adapter")?;
             adapter_values(section)?;
             whole(&self.policies.join(package.to_string()), bytes)?;
-            whole(&self.policies.join("adapter.safetensors"), section)?;
         }
-        whole(&self.policies.join(RUNNING), package.to_string().as_bytes())
+        Ok(())
+    }
+
+    /// Runs this from now on: what it keeps, or what it started with.
+    pub(super) fn run(&mut self, package: Id) -> Result<(), String> {
+        let adapter = self.policies.join(ADAPTER_FILE);
+        if package == self.base {
+            match fs::remove_file(&adapter) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(format!("{}: {error}", adapter.display()));
+                }
+                _ => {}
+            }
+        } else {
+            whole(&adapter, &self.section(package)?)?;
+        }
+        whole(&self.policies.join(RUNNING), package.to_string().as_bytes())?;
+        self.running = package;
+        Ok(())
     }
 }
 
-fn whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
+pub(super) fn whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let target = Target::new(path, &[]).map_err(|error| error.to_string())?;
     target.write(|file| file.write_all(bytes)).map_err(|error| error.to_string())
+}
+
+/// Says why a package does not run.
+pub(super) fn rejected(package: Id, why: &str) -> Health {
+    super::say(format_args!("package {} is not applied: {why}", package.short()));
+    Health::Rejected
 }
 
 impl Learner for FileLearner {
@@ -151,15 +184,7 @@ impl Learner for FileLearner {
     }
 
     fn apply(&mut self, package: Id, bytes: Option<&[u8]>) -> Health {
-        match self.install(package, bytes) {
-            Ok(()) => {
-                self.running = package;
-                Health::Healthy
-            }
-            Err(why) => {
-                super::say(format_args!("package {} is not applied: {why}", package.short()));
-                Health::Rejected
-            }
-        }
+        let applied = self.keep(package, bytes).and_then(|()| self.run(package));
+        applied.map_or_else(|why| rejected(package, &why), |()| Health::Healthy)
     }
 }

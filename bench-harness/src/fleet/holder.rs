@@ -3,6 +3,7 @@
 use super::charter::Charter;
 use super::outcasts::Outcasts;
 use super::publisher::Publisher;
+use super::witness::Witnessed;
 use super::{REST, arms, failed, folders, say};
 use crate::failure::Failure;
 use crate::logs::{AnswerFile, Recovery};
@@ -30,6 +31,8 @@ pub struct Post<'a> {
     pub policy: Policy,
     /// What the robots learn, to try candidates on; without it, every mean passes.
     pub lesson: Option<&'a Path>,
+    /// Where the answer log's head is kept, on another disk than the log; without it, nobody notices a log restored from an older copy.
+    pub witness: Option<&'a Path>,
 }
 
 /// Works until the process ends.
@@ -37,13 +40,14 @@ pub struct Post<'a> {
 /// # Errors
 /// [`Failure`] if it cannot work at all.
 pub fn work(post: &Post<'_>, backend: &dyn Backend) -> Result<(), Failure> {
-    let &Post { folder, registry, server, policy, lesson } = post;
+    let &Post { folder, registry, server, policy, lesson, witness } = post;
     let charter = Charter::read(folder)?;
     let (key, enrolled) = (folders::holder_key(folder, &charter)?, folders::registry(registry)?);
-    let (mut log, recovery) = AnswerFile::open(&folder.join(folders::ANSWERS)).map_err(failed)?;
+    let (log, recovery) = AnswerFile::open(&folder.join(folders::ANSWERS)).map_err(failed)?;
     if recovery != Recovery::Whole {
         say(recovery);
     }
+    let mut log = Witnessed::new(log, witness)?;
     let rng = ChaCha20Rng::try_from_rng(&mut SysRng).map_err(failed)?;
     let model = charter.terms(charter.least, charter.least).model;
     let lesson = lesson.map(|lesson| arms::lesson(lesson, model)).transpose()?;

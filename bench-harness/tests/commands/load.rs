@@ -1,5 +1,5 @@
-//! One server under load, in a process of its own, and its memory. The large one: `cargo test --release -p tensorguard --test commands
-//! load -- --ignored --nocapture`, or `scripts/full-check load`.
+//! One server under load, in a process of its own that two cores run, and its memory. The large one: `cargo test --release -p tensorguard
+//! --test commands load -- --ignored --nocapture`, or `scripts/full-check load`.
 
 use fleet_client::link::{Credentials, Link, Timeouts};
 use fleet_client::protocol::{Question, Reply, Request, Terms, Work};
@@ -8,6 +8,7 @@ use folding::lwe::{ForgetfulLog, UpdateId};
 use kernels::cpu::Cpu;
 use rand::SeedableRng;
 use rand::rngs::ChaCha20Rng;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -39,11 +40,16 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// A line of /proc/<pid>/status, in kilobytes.
-    fn status_kb(&self, name: &str) -> u64 {
+    /// A line of /proc/<pid>/status.
+    fn status(&self, name: &str) -> String {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("Linux");
-        let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel tells");
-        line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).expect("a number")
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel tells");
+        line.trim().to_owned()
+    }
+
+    /// The same, in kilobytes.
+    fn status_kb(&self, name: &str) -> u64 {
+        self.status(name).split_whitespace().next().and_then(|kb| kb.parse().ok()).expect("a number")
     }
 }
 
@@ -112,6 +118,26 @@ fn a_hundred_robots_of_ten_megabytes_fit_the_stated_memory() {
     put(Load { robots: 100, values: 2_500_000, stated_mb: LARGE_MB });
 }
 
+/// Of a list such as `0-1,4`.
+fn cores_of(list: &str) -> usize {
+    let number = |text: &str| text.parse::<usize>().expect("a core's number");
+    let cores = |range: &str| range.split_once('-').map_or(1, |(first, last)| number(last) - number(first) + 1);
+    list.split(',').map(cores).sum()
+}
+
+/// Starts a process that no other core may help. Robots run wherever there is room.
+fn on_two_cores(mut command: Command) -> Child {
+    // A process is allowed what the thread is that starts it.
+    let start = move || {
+        let ours = sched_getaffinity(None).expect("Linux");
+        let mut two = CpuSet::new();
+        (0..CpuSet::MAX_CPU).filter(|cpu| ours.is_set(*cpu)).take(2).for_each(|cpu| two.set(cpu));
+        sched_setaffinity(None, &two).expect("fewer cores than it has are allowed");
+        command.spawn().unwrap()
+    };
+    std::thread::spawn(start).join().unwrap()
+}
+
 fn put(Load { robots: count, values, stated_mb }: Load) {
     let root = std::env::temp_dir().join(format!("tensorguard-load-{count}-{}", std::process::id()));
     let charter = Charter {
@@ -132,10 +158,13 @@ fn put(Load { robots: count, values, stated_mb }: Load) {
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_tensorguard"));
     command.args(["server", "--listen", "127.0.0.1:0", "--open-s", "3600", "--robots", &count.to_string(), "--folder"]);
-    let mut child = command.arg(root.join("server")).stdout(Stdio::piped()).spawn().unwrap();
+    command.arg(root.join("server")).stdout(Stdio::piped());
+    let mut child = on_two_cores(command);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let server = Server(child);
     let address = lines.next().unwrap().unwrap().replace("listening on ", "");
+    let cores = server.status("Cpus_allowed_list:");
+    assert!(cores_of(&cores) <= 2, "{cores}: more than two cores");
     let before = server.status_kb("VmHWM:");
     let begin = Instant::now();
     let sent: Vec<(usize, Duration)> = std::thread::scope(|scope| {
@@ -157,7 +186,7 @@ fn put(Load { robots: count, values, stated_mb }: Load) {
         elapsed.as_secs_f64()
     );
     println!(
-        "slowest upload {:.1} s; server {} MB before, {peak_mb} MB above it at most",
+        "slowest upload {:.1} s; server on cores {cores}: {} MB before, {peak_mb} MB above it at most",
         slowest.as_secs_f64(),
         before / 1000
     );

@@ -130,19 +130,27 @@ impl Learner {
     /// [`Fault::Length`] for an adapter of another shape.
     pub fn evaluate(&self, cohort: Cohort, effort: Effort, adapter: &[f32]) -> Result<Evaluation, Fault> {
         let actor = Actor::new(&self.config, &self.base, adapter)?;
-        let mut records = Vec::new();
-        for robot in 0..effort.robots {
-            let (seeds, arms) = self.episodes(cohort, robot, effort);
-            let arms = follow(arms, &actor)?.arms;
-            let episodes = seeds.iter().zip(&arms);
-            let episodes = episodes.map(|(seed, arm)| Episode {
-                seed: *seed,
-                success: arm.reached(),
-                violations: arm.violations(),
-            });
-            records.push(Record { robot, episodes: episodes.collect() });
-        }
+        let records = (0..effort.robots).map(|robot| self.record(cohort, robot, effort, &actor));
+        let records = records.collect::<Result<_, _>>()?;
         Ok(Evaluation { cohort, records })
+    }
+
+    /// The same for training robot `robot` alone, in so many episodes: what it sees when it tries a policy itself.
+    ///
+    /// # Errors
+    /// [`Fault::Length`] for an adapter of another shape.
+    pub fn soak(&self, robot: u32, episodes: u32, draw: u32, adapter: &[f32]) -> Result<Record, Fault> {
+        let actor = Actor::new(&self.config, &self.base, adapter)?;
+        self.record(Cohort::Fleet, robot, Effort { robots: 1, episodes, draw }, &actor)
+    }
+
+    fn record(&self, cohort: Cohort, robot: u32, effort: Effort, actor: &Actor) -> Result<Record, Fault> {
+        let (seeds, arms) = self.episodes(cohort, robot, effort);
+        let arms = follow(arms, actor)?.arms;
+        let episodes = seeds.iter().zip(&arms);
+        let episodes =
+            episodes.map(|(seed, arm)| Episode { seed: *seed, success: arm.reached(), violations: arm.violations() });
+        Ok(Record { robot, episodes: episodes.collect() })
     }
 
     /// How far the actions of a new policy are from those of an old one, for each robot: the mean over what the old

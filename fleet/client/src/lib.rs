@@ -11,7 +11,7 @@ mod run;
 
 pub use kept::{Keep, KeepError};
 pub use link;
-pub use pipeline::{Prepared, Stage, Timing, prepare};
+pub use pipeline::{Prepared, Sealed, Stage, Timing, prepare, seal};
 pub use protocol;
 pub use run::{Learner, Member, News, Verdict, run};
 pub use trust;

@@ -3,7 +3,7 @@
 use crate::credentials::Credentials;
 use crate::role::SERVER_NAME;
 use crate::tls::connector;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::CONTENT_LENGTH;
@@ -79,6 +79,13 @@ const BETWEEN: Duration = Duration::from_millis(500);
 #[must_use]
 pub fn pause(rest: Duration, asked: Instant) -> Duration {
     rest.min(BETWEEN).saturating_sub(asked.elapsed())
+}
+
+/// What came, so far.
+#[derive(Default)]
+struct Received {
+    status: StatusCode,
+    bytes: Vec<u8>,
 }
 
 /// A party's way to its server.
@@ -161,65 +168,91 @@ impl Link {
         body: Bytes,
         within: Duration,
     ) -> Result<Reply, LinkError> {
-        let (_, reply) = self.call(method, path, body, MOST_MESSAGE_LEN, within).await?;
-        decode(&reply).map_err(|error| LinkError::NotUnderstood(error.to_string()))
+        let mut reply = Received::default();
+        self.call(method, path, body, (MOST_MESSAGE_LEN, within), &mut reply).await?;
+        decode(&reply.bytes).map_err(|error| LinkError::NotUnderstood(error.to_string()))
     }
 
+    /// Fetches exactly so many bytes. Where the link is cut, what came is kept, and the rest asked for, as long as every connection
+    /// brings something.
     async fn fetch(&mut self, path: String, len: u64) -> Result<Bytes, LinkError> {
-        // A refusal comes in place of what was asked.
-        let most = usize::try_from(len).unwrap_or(usize::MAX).max(MOST_MESSAGE_LEN);
-        let (status, bytes) = self.call(Method::GET, path, Bytes::new(), most, self.bulk(len)).await?;
-        if status == StatusCode::OK && bytes.len() as u64 == len {
-            return Ok(bytes);
+        let mut whole = Vec::new();
+        loop {
+            let from = whole.len();
+            // A refusal comes in place of what was asked.
+            let most = usize::try_from(len).unwrap_or(usize::MAX).saturating_sub(from).max(MOST_MESSAGE_LEN);
+            let (path, mut part) = (format!("{path}?from={from}"), Received::default());
+            let ended = self.call(Method::GET, path, Bytes::new(), (most, self.bulk(len)), &mut part).await;
+            if part.status != StatusCode::OK {
+                ended?;
+                return Err(match decode::<Reply>(&part.bytes) {
+                    Ok(Reply::Refused(refused)) => LinkError::Refused(refused),
+                    _ => LinkError::NotUnderstood(format!("no refusal, with status {}", part.status)),
+                });
+            }
+            whole.extend_from_slice(&part.bytes);
+            match ended {
+                Ok(()) if whole.len() as u64 == len => return Ok(whole.into()),
+                Ok(()) => {
+                    let found = whole.len();
+                    return Err(LinkError::NotUnderstood(format!("{found} bytes where {len} were announced")));
+                }
+                Err(LinkError::Lost(_)) if whole.len() > from => {}
+                Err(error) => return Err(error),
+            }
         }
-        Err(match decode::<Reply>(&bytes) {
-            Ok(Reply::Refused(refused)) if status != StatusCode::OK => LinkError::Refused(refused),
-            _ => LinkError::NotUnderstood(format!("{} bytes where {len} were announced", bytes.len())),
-        })
     }
 
+    /// Asks, and puts what comes into `reply`: also what came before the link broke.
     async fn call(
         &mut self,
         method: Method,
         path: String,
         body: Bytes,
-        most: usize,
-        within: Duration,
-    ) -> Result<(StatusCode, Bytes), LinkError> {
+        (most, within): (usize, Duration),
+        reply: &mut Received,
+    ) -> Result<(), LinkError> {
         let kept = self.open.take().filter(SendRequest::is_ready);
         if let Some(connection) = kept {
             // The server may have closed it meanwhile. Every request can be repeated.
-            let reply = self.exchange(connection, (&method, &path, body.clone()), most, within).await;
-            if !matches!(reply, Err(LinkError::Lost(_))) {
-                return reply;
+            let ended = self.exchange(connection, (&method, &path, body.clone()), (most, within), reply).await;
+            if !matches!(ended, Err(LinkError::Lost(_))) || !reply.bytes.is_empty() {
+                return ended;
             }
         }
         let connection =
             timeout(self.timeouts.connect, self.connect()).await.map_err(|_| lost("no answer in time"))??;
-        self.exchange(connection, (&method, &path, body), most, within).await
+        self.exchange(connection, (&method, &path, body), (most, within), reply).await
     }
 
     async fn exchange(
         &mut self,
         mut connection: SendRequest<Full<Bytes>>,
         (method, path, body): (&Method, &str, Bytes),
-        most: usize,
-        within: Duration,
-    ) -> Result<(StatusCode, Bytes), LinkError> {
+        (most, within): (usize, Duration),
+        reply: &mut Received,
+    ) -> Result<(), LinkError> {
         let request = hyper::Request::builder().method(method).uri(path).header("host", SERVER_NAME);
         let request = request.header(CONTENT_LENGTH, body.len()).body(Full::new(body)).map_err(lost)?;
         let exchange = async {
-            let reply = connection.send_request(request).await.map_err(told)?;
-            let (parts, body) = reply.into_parts();
-            let body = Limited::new(body, most).collect().await.map_err(lost)?;
-            Ok((parts.status, body.to_bytes()))
+            let (parts, mut body) = connection.send_request(request).await.map_err(told)?.into_parts();
+            reply.status = parts.status;
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(told)?;
+                let data = frame.data_ref().map_or(&[][..], |data| data);
+                if reply.bytes.len() + data.len() > most {
+                    return Err(LinkError::NotUnderstood(format!("more than {most} bytes")));
+                }
+                reply.bytes.extend_from_slice(data);
+            }
+            Ok(())
         };
-        let (status, body) = timeout(within, exchange).await.map_err(|_| lost("no reply in time"))??;
+        timeout(within, exchange).await.map_err(|_| lost("no reply in time"))??;
         // Kept for the next call, unless anything went wrong above.
         if connection.ready().await.is_ok() {
             self.open = Some(connection);
         }
-        Ok((status, body))
+        Ok(())
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, LinkError> {

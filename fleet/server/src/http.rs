@@ -3,7 +3,7 @@
 use crate::body::Sent;
 use crate::desk::Desk;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_LENGTH;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -12,7 +12,7 @@ use link::peer_of;
 use protocol::{Id, MOST_MESSAGE_LEN, Peer, Question, Refused, Reply, Work, decode, encode};
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -102,35 +102,18 @@ async fn changed(acceptors: &mut watch::Receiver<TlsAcceptor>) {
 async fn answer(desk: Arc<Desk>, peer: Peer, request: Request<Incoming>, limits: Limits) -> Response<Sent> {
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.split('/').skip(1).collect();
-    let number = |text: &str| text.parse::<u64>().map_err(|_| Refused::malformed("a path without its number"));
-    let id = |text: &str| Id::parse(text).ok_or_else(|| Refused::malformed("a path without its hash"));
+    let from = asked(&request, "from");
     let result = match (request.method(), &parts[..]) {
         (&Method::POST, ["v1", "ask"]) => ask(desk, peer, request, limits).await.map(told),
-        (&Method::PUT, ["v1", "upload", from]) => match number(from) {
-            Ok(from) => {
-                let mut body = request.into_body();
-                let reply = upload(desk, peer, from, &mut body, limits).await;
-                read_off_if_refused(&reply, body, limits).await;
-                reply.map(told)
-            }
-            Err(refused) => Err(refused),
-        },
-        (&Method::PUT, ["v1", "package", package]) => match id(package) {
-            Ok(package) => {
-                let len = len_of(&request);
-                let mut body = request.into_body();
-                let reply = publish(desk, peer, (package, len), &mut body, limits).await;
-                read_off_if_refused(&reply, body, limits).await;
-                reply.map(told)
-            }
-            Err(refused) => Err(refused),
-        },
+        (&Method::PUT, ["v1", what @ ("upload" | "package"), name]) => {
+            take_in(desk, peer, (what, name), request, limits).await.map(told)
+        }
         (&Method::GET, ["v1", "sum", revision]) => match number(revision).map(u32::try_from) {
-            Ok(Ok(revision)) => blocking(move || desk.sum(peer, revision)).await.map(|sum| Sent::Bytes(sum.into())),
+            Ok(Ok(revision)) => blocking(move || sum(&desk, peer, revision, from)).await,
             _ => Err(Refused::OtherRound),
         },
         (&Method::GET, ["v1", "package", package]) => match id(package) {
-            Ok(package) => blocking(move || desk.package(peer, package)).await.map(|(file, len)| Sent::File(file, len)),
+            Ok(package) => blocking(move || self::package(&desk, peer, package, from)).await,
             Err(refused) => Err(refused),
         },
         _ => Err(Refused::malformed("no such path")),
@@ -144,6 +127,36 @@ async fn answer(desk: Arc<Desk>, peer: Peer, request: Request<Incoming>, limits:
     response
 }
 
+fn number(text: &str) -> Result<u64, Refused> {
+    text.parse().map_err(|_| Refused::malformed("a path without its number"))
+}
+
+fn id(text: &str) -> Result<Id, Refused> {
+    Id::parse(text).ok_or_else(|| Refused::malformed("a path without its hash"))
+}
+
+/// A number behind a path; 0 where there is none.
+fn asked<T>(request: &Request<T>, name: &str) -> u64 {
+    let value = |query: &str| query.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
+    request.uri().query().and_then(value).unwrap_or(0)
+}
+
+/// What is left of a sum behind its first `from` bytes: a party whose link was cut has those.
+fn sum(desk: &Desk, peer: Peer, revision: u32, from: u64) -> Result<Sent, Refused> {
+    let sum = Bytes::from(desk.sum(peer, revision)?);
+    match usize::try_from(from) {
+        Ok(from) if from <= sum.len() => Ok(Sent::Bytes(sum.slice(from..))),
+        _ => Err(Refused::malformed("more bytes than the sum has")),
+    }
+}
+
+fn package(desk: &Desk, peer: Peer, package: Id, from: u64) -> Result<Sent, Refused> {
+    let (mut file, len) = desk.package(peer, package)?;
+    let left = len.checked_sub(from).ok_or_else(|| Refused::malformed("more bytes than the package has"))?;
+    io::copy(&mut file.by_ref().take(from), &mut io::sink()).map_err(Refused::not_kept)?;
+    Ok(Sent::File(file, left))
+}
+
 fn told(reply: Reply) -> Sent {
     Sent::Bytes(encode(&reply).into())
 }
@@ -153,8 +166,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refused> +
 }
 
 async fn ask(desk: Arc<Desk>, peer: Peer, request: Request<Incoming>, limits: Limits) -> Result<Reply, Refused> {
-    let wait = request.uri().query().and_then(|query| query.strip_prefix("wait_ms=")?.parse().ok()).unwrap_or(0);
-    let until = Instant::now() + Duration::from_millis(wait).min(limits.most_wait);
+    let wait = Duration::from_millis(asked(&request, "wait_ms"));
+    let until = Instant::now() + wait.min(limits.most_wait);
     let body = timeout(limits.silence, Limited::new(request.into_body(), MOST_MESSAGE_LEN).collect());
     let body = body.await.map_err(|_| Refused::Busy)?.map_err(Refused::malformed)?.to_bytes();
     let question = Arc::new(decode::<protocol::Request>(&body).map_err(Refused::malformed)?);
@@ -178,20 +191,44 @@ fn len_of(request: &Request<Incoming>) -> Option<u64> {
     request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// A body, and what became of it.
+async fn take_in(
+    desk: Arc<Desk>,
+    peer: Peer,
+    (what, name): (&str, &str),
+    request: Request<Incoming>,
+    limits: Limits,
+) -> Result<Reply, Refused> {
+    let len = len_of(&request);
+    let mut body = request.into_body();
+    let reply = match what {
+        "upload" => match number(name) {
+            Ok(from) => upload(desk, peer, from, &mut body, limits).await,
+            Err(refused) => Err(refused),
+        },
+        _ => match id(name) {
+            Ok(package) => publish(desk, peer, (package, len), &mut body, limits).await,
+            Err(refused) => Err(refused),
+        },
+    };
+    if reply.is_err() {
+        read_off(body, limits).await;
+    }
+    reply
+}
+
 /// Whoever is refused while still sending would see a broken connection and try again, never the reason: what is on its way is read and
 /// dropped first, up to a limit.
-async fn read_off_if_refused(reply: &Result<Reply, Refused>, mut body: Incoming, limits: Limits) {
-    let read_off = async {
+async fn read_off(mut body: Incoming, limits: Limits) {
+    let all = async {
         let mut left = MOST_READ_OFF;
         while let Some(Ok(frame)) = body.frame().await {
             let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, |bytes| bytes.len())) else { return };
             left = rest;
         }
     };
-    if reply.is_err() {
-        // Whoever is slower than this sees the broken connection.
-        let _ = timeout(limits.silence, read_off).await;
-    }
+    // Whoever is slower than this sees the broken connection.
+    let _ = timeout(limits.silence, all).await;
 }
 
 async fn upload(desk: Arc<Desk>, peer: Peer, from: u64, body: &mut Incoming, limits: Limits) -> Result<Reply, Refused> {

@@ -5,10 +5,13 @@ mod parties;
 mod uploads;
 
 use parties::{Side, World};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Steps with faults, then steps without: by the end of those everything must be done.
 const STORM: u32 = 400;
 const CALM: u32 = 4000;
+const SEEDS: u64 = 1000;
 
 fn run(seed: u64) {
     let mut world = World::new(seed);
@@ -28,9 +31,15 @@ fn a_thousand_fleets_finish_their_rounds_whatever_breaks() {
     if let Some(seed) = std::env::var("SIMULATION_SEED").ok().and_then(|seed| seed.parse().ok()) {
         return run(seed);
     }
-    // Unoptimised, a thousand take half a minute: those run with the release tests.
-    let seeds: u64 = if cfg!(debug_assertions) { 200 } else { 1000 };
-    (0..seeds).for_each(run);
+    let (next, threads) = (AtomicU64::new(0), std::thread::available_parallelism().map_or(1, NonZero::get));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let seeds = || Some(next.fetch_add(1, Ordering::SeqCst)).filter(|seed| *seed < SEEDS);
+                std::iter::from_fn(seeds).for_each(run);
+            });
+        }
+    });
 }
 
 #[test]

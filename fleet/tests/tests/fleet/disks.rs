@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// What happens to a write, before it reaches the real disk.
 pub(crate) trait Fate: Debug + Send + Sync {
     /// How many of these bytes are written; less than all of them is an error.
-    fn write(&self, name: &str, len: usize) -> usize;
+    fn write(&self, name: &str, bytes: &[u8]) -> usize;
     /// Whether this sync, or another operation, comes back.
     fn sync(&self, name: &str) -> io::Result<()>;
     fn other(&self) -> io::Result<()>;
@@ -38,7 +38,7 @@ struct FatedWriter<F> {
 
 impl<F: Fate> Write for FatedWriter<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let len = self.fate.write(&self.name, bytes.len());
+        let len = self.fate.write(&self.name, bytes);
         self.inner.write_all(&bytes[..len])?;
         if len < bytes.len() { Err(ErrorKind::StorageFull.into()) } else { Ok(len) }
     }
@@ -92,9 +92,10 @@ impl<F: Fate + 'static> Disk for Fated<F> {
 struct Quota(AtomicI64);
 
 impl Fate for Quota {
-    fn write(&self, _name: &str, len: usize) -> usize {
-        let left = self.0.fetch_sub(len as i64, Ordering::SeqCst);
-        left.clamp(0, len as i64) as usize
+    fn write(&self, _name: &str, bytes: &[u8]) -> usize {
+        let len = bytes.len() as i64;
+        let left = self.0.fetch_sub(len, Ordering::SeqCst);
+        left.clamp(0, len) as usize
     }
 
     fn sync(&self, _name: &str) -> io::Result<()> {

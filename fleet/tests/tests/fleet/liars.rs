@@ -151,7 +151,7 @@ fn a_robot_that_the_key_holder_does_not_know_is_left_out_of_the_mean() {
                 });
             });
         }
-        run_holder(&fleet, server.address, &fewer, &mut ForgetfulLog::default(), &mut Kept(&mut means), &mut |news| {
+        run_holder(&fleet, server.address, &fewer, &mut Kept(&mut means), &mut |news| {
             match news {
                 fleet_keyholder::News::Answered { answer, .. } => answers.push(answer),
                 fleet_keyholder::News::Settled { .. } => return ControlFlow::Break(()),

@@ -3,7 +3,7 @@
 use fleet_client::{Keep, Learner, Member};
 use fleet_keyholder::{Custody, Deployer, Deploying, Means, Move};
 use fleet_server::{Desk, Disk, Folder, Limits, StartError};
-use folding::lwe::{ForgetfulLog, HolderKey, HolderPublic, Policy, UpdateId};
+use folding::lwe::{HolderKey, HolderPublic, Policy, UpdateId, Verifier};
 use kernels::cpu::Cpu;
 use link::{Authority, Credentials, Link, Revocations, Role, Timeouts};
 use protocol::{Audience, Health, Id, Offer, Pins, Plan, Terms};
@@ -14,9 +14,10 @@ use std::net::SocketAddr;
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
+use tensorguard::logs::{AnswerFile, SealFolder};
 use trust::identity::{Identity, Registry};
 
 /// Everything a fleet has on disk, removed with it.
@@ -65,6 +66,12 @@ impl Fleet {
 
     pub(crate) fn holder_key(&self) -> HolderKey {
         HolderKey::generate(&mut ChaCha20Rng::seed_from_u64(7))
+    }
+
+    /// The key holder's memory of what it answered, which outlives it.
+    pub(crate) fn answer_log(&self) -> AnswerFile {
+        let path = self.path("holder").join("answers");
+        if path.exists() { AnswerFile::open(&path).unwrap().0 } else { AnswerFile::create(&path).unwrap() }
     }
 
     pub(crate) fn disk(&self) -> Arc<dyn Disk> {
@@ -249,6 +256,9 @@ impl Deployer for Kept<'_> {
     }
 }
 
+/// Lives of robots so far.
+static LIVES: AtomicU64 = AtomicU64::new(1000);
+
 /// Robot `number` at work until `watch` says to stop.
 pub(crate) fn run_robot(
     fleet: &Fleet,
@@ -268,13 +278,16 @@ pub(crate) fn run_robot_for(
     watch: &mut dyn FnMut(fleet_client::News) -> ControlFlow<()>,
 ) -> bool {
     let folder = fleet.path(&format!("robot-{}", arm.number));
-    let mut rng = ChaCha20Rng::seed_from_u64(1000 + u64::from(arm.number));
+    // Other keys in each life, as with a system's randomness: the log refuses one that it has seen.
+    let mut rng = ChaCha20Rng::seed_from_u64(LIVES.fetch_add(1, Ordering::SeqCst));
+    let seals = folder.join("seals");
+    let mut log = if seals.exists() { SealFolder::open(&seals).unwrap() } else { SealFolder::create(&seals).unwrap() };
     let holder: HolderPublic = fleet.holder_key().public();
     let mut member = Member {
         pins: fleet.pins(),
         holder,
         identity: &identity(arm.number),
-        log: &mut ForgetfulLog::default(),
+        log: &mut log,
         keep: Keep::new(&folder),
         backend: &Cpu::best(1),
         rng: &mut rng,
@@ -302,31 +315,30 @@ pub(crate) fn until_applied() -> impl FnMut(fleet_client::News) -> ControlFlow<(
 pub(crate) fn run_holder(
     fleet: &Fleet,
     server: SocketAddr,
-    registry: &Registry,
-    log: &mut ForgetfulLog,
+    verifier: &dyn Verifier,
     deployer: &mut dyn Deployer,
     watch: &mut dyn FnMut(fleet_keyholder::News) -> ControlFlow<()>,
 ) {
     let life = Duration::from_secs(120);
-    assert!(run_holder_for(fleet, server, registry, (log, deployer), life, watch), "the key holder is not done");
+    assert!(run_holder_for(fleet, server, verifier, deployer, life, watch), "the key holder is not done");
 }
 
 /// The same, killed after `life`; says whether it was done before.
 pub(crate) fn run_holder_for(
     fleet: &Fleet,
     server: SocketAddr,
-    registry: &Registry,
-    (log, deployer): (&mut ForgetfulLog, &mut dyn Deployer),
+    verifier: &dyn Verifier,
+    deployer: &mut dyn Deployer,
     life: Duration,
     watch: &mut dyn FnMut(fleet_keyholder::News) -> ControlFlow<()>,
 ) -> bool {
-    let key = fleet.holder_key();
+    let (key, mut log) = (fleet.holder_key(), fleet.answer_log());
     let mut custody = Custody {
         key: &key,
         fleet: fleet.plan.terms.fleet.clone(),
-        verifier: registry,
+        verifier,
         policy: Policy::lowered_to(2),
-        log,
+        log: &mut log,
         means: Means::new(&fleet.path("holder")),
         backend: &Cpu::best(1),
     };
@@ -349,32 +361,39 @@ pub(crate) fn run_with(
 ) -> Vec<Arm> {
     std::thread::scope(|scope| {
         let robots = start_robots(fleet, way, numbers, scope);
-        run_holder(
-            fleet,
-            server,
-            &fleet.registry,
-            &mut ForgetfulLog::default(),
-            &mut MeanForAll,
-            &mut |news| match news {
-                fleet_keyholder::News::Settled { .. } => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            },
-        );
+        run_holder(fleet, server, &fleet.registry, &mut MeanForAll, &mut |news| match news {
+            fleet_keyholder::News::Settled { .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
         robots.into_iter().map(|robot| robot.join().unwrap()).collect()
     })
 }
 
-/// The same, where servers come and go: the key holder works until every robot is done and a round is over.
-pub(crate) fn run_until(fleet: &Fleet, server: SocketAddr, numbers: Range<u8>, over: &AtomicBool) -> Vec<Arm> {
+/// The same, where servers come and go: everybody works until `settled` says that the round is. A robot whose acknowledgement was lost
+/// rests, and is not done.
+pub(crate) fn run_until(
+    fleet: &Fleet,
+    server: SocketAddr,
+    verifier: &dyn Verifier,
+    numbers: Range<u8>,
+    settled: &(impl Fn() -> bool + Sync),
+) -> Vec<Arm> {
     std::thread::scope(|scope| {
-        let robots = start_robots(fleet, |_| server, numbers, scope);
-        let mut settled = false;
-        run_holder(fleet, server, &fleet.registry, &mut ForgetfulLog::default(), &mut MeanForAll, &mut |news| {
-            settled |= matches!(news, fleet_keyholder::News::Settled { .. } | fleet_keyholder::News::Idle);
-            let done = settled && robots.iter().all(|robot| robot.is_finished());
+        let start = |number| {
+            scope.spawn(move || {
+                let (mut arm, mut applied) = (Arm::new(number), until_applied());
+                run_robot(fleet, server, &mut arm, &mut |news| match applied(news) {
+                    ControlFlow::Break(()) if settled() => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                });
+                arm
+            })
+        };
+        let robots: Vec<_> = numbers.map(start).collect();
+        run_holder(fleet, server, verifier, &mut MeanForAll, &mut |_| {
+            let done = robots.iter().all(|robot| robot.is_finished());
             if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        over.store(true, Ordering::SeqCst);
         robots.into_iter().map(|robot| robot.join().unwrap()).collect()
     })
 }
