@@ -14,7 +14,7 @@ use tensorguard::micro::case::Job;
 use tensorguard::micro::work::{Data, Engine};
 
 /// Names of cases of `tensorguard micro`.
-const CASES: [&str; 16] = [
+const CASES: [&str; 20] = [
     "kernel-forward-1024/10kb",
     "kernel-forward-4096/10kb",
     "kernel-inverse-4096/10kb",
@@ -31,6 +31,10 @@ const CASES: [&str; 16] = [
     "stage-add/10kb/20",
     "stage-merge/10kb/20",
     "stage-parse/10kb/20",
+    "stage-pad/10kb/20",
+    "stage-read/10kb/20",
+    "stage-serialize/10kb/20",
+    "stage-decrypt/10kb/20",
 ];
 
 /// The engine that valgrind can run.
@@ -108,6 +112,10 @@ mod counted {
     #[bench::stage_add(work(13))]
     #[bench::stage_merge(work(14))]
     #[bench::stage_parse(work(15))]
+    #[bench::stage_pad(work(16))]
+    #[bench::stage_read(work(17))]
+    #[bench::stage_serialize(work(18))]
+    #[bench::stage_decrypt(work(19))]
     fn run_once((engine, mut data, job): Work) -> Work {
         data.run(job, &engine, 1).expect("a CPU does every job");
         // Returned, so that giving memory back is not counted.

@@ -9,7 +9,8 @@ pub mod work;
 pub mod worker;
 
 use crate::decision::{
-    BASE, CANDIDATE, EXACT, INJECTED, INJECTION, Outcome, Place, REPEAT, Row, TIME, Terms, percent, place, ratio, unfit,
+    BASE, CANDIDATE, EXACT, INJECTED, INJECTION, Outcome, Place, REPEAT, Row, TIME, Terms, UNKNOWN_TO, percent, place,
+    ratio, unfit,
 };
 use crate::failure::Failure;
 use crate::interrupt;
@@ -146,17 +147,19 @@ impl Trial {
         progress: &mut Progress,
     ) -> Result<(), Failure> {
         let cell = metric.name();
-        let properties = BTreeMap::from([("metric".to_owned(), cell.as_str().into())]);
-        let (Some(before), Some(after)) = (pair.base.prepare(&cell)?, pair.candidate.prepare(&cell)?) else {
-            let reason = "one of the two builds does not know this metric".to_owned();
+        let mut properties = BTreeMap::from([("metric".to_owned(), cell.as_str().into())]);
+        let (before, after) = (pair.base.prepare(&cell)?, pair.candidate.prepare(&cell)?);
+        let (Some(before), Some(after)) = (before, after.as_ref()) else {
+            let who = if after.is_some() { BASE } else { CANDIDATE };
+            properties.insert(UNKNOWN_TO.to_owned(), who.into());
+            let reason = format!("the {who} does not know this metric");
             return notes.begin(Line::NotRun { cell, properties, reason });
         };
         again.prepare(&cell)?;
         notes.begin(Line::Cell { cell: cell.clone(), properties })?;
         notes.begin(stage(&cell, EXACT, metric.item(), after.items))?;
         if notes.samples(&cell, EXACT).len() < 2 {
-            for (arm, prepared, program) in [(BASE, &before, &self.base.program), (CANDIDATE, &after, &self.candidate)]
-            {
+            for (arm, prepared, program) in [(BASE, &before, &self.base.program), (CANDIDATE, after, &self.candidate)] {
                 let mut values = BTreeMap::new();
                 values.extend(prepared.wire_bytes.map(|bytes| (Measure::WireBytes, bytes.into())));
                 if self.counting == Counting::Instructions {

@@ -4,16 +4,19 @@ use crate::bandwidth::Reader;
 use crate::clock::Clock;
 use crate::end_to_end::{self, Absent, Rounds, is_round};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::machine::Machine;
 use crate::paired;
 use crate::peer::{Answer, Crate, Program, Request, Width, Worker, digest, fixed, keep_core};
 use crate::progress::Progress;
+use crate::results::Kept;
 use crate::stats::{Interval, median, paired_ratio};
 use crate::task::{Case, Kernel, LENGTHS, Scale, Task, check};
 use kernels::cpu::{Cpu, Isa};
 use kernels::{Backend, Direction, Modulus, Plan};
 use serde::Serialize;
 use std::fmt;
+use std::path::Path;
 
 const TFHE: &str = "tfhe-ntt 0.7.1";
 /// Cyclic transforms over two fields of 31 bits: a reference point, not the same work.
@@ -89,8 +92,6 @@ pub struct Comparison {
     pub rows: Vec<Row>,
     /// How much was measured.
     pub effort: Effort,
-    /// What was asked for.
-    pub filter: String,
     /// Our engine.
     pub engine: &'static str,
     /// Whole rounds. Their rows are among the others.
@@ -181,11 +182,12 @@ impl Theirs<'_> {
     }
 }
 
-/// Compares what the filter selects.
+/// Compares what the filter selects, and keeps it in a new folder below `out` as it goes. After Ctrl-C the rest is a line that
+/// says so.
 ///
 /// # Errors
 /// [`Failure::Nothing`] for an empty selection, [`Failure::Wrong`] where the two sides compute different things.
-pub fn compare(cpu: &Cpu, filter: &str, effort: Effort) -> Result<Comparison, Failure> {
+pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, out: Option<&Path>) -> Result<(Comparison, Kept), Failure> {
     let matches = Match::select(filter, effort)?;
     let width = match cpu.isa() {
         Isa::Avx512 | Isa::Neon => Width::Widest,
@@ -196,15 +198,23 @@ pub fn compare(cpu: &Cpu, filter: &str, effort: Effort) -> Result<Comparison, Fa
         }
     };
     let machine = Machine::look();
+    let mut kept = match out {
+        Some(parent) => Kept::begin(parent, cpu.name(), filter, effort)?,
+        None => Kept::default(),
+    };
     let programs = programs(&matches, width);
     // Rounds first: they need all cores once.
-    let mut rounds = end_to_end::compare(cpu, filter, effort, width)?;
+    let mut rounds = end_to_end::compare(cpu, filter, effort, width, &mut kept)?;
     keep_core();
     let start = |(package, program): (Crate, Result<Program, Failure>)| (package, program.and_then(Program::start));
     let mut workers = Workers(programs.into_iter().map(start).collect());
     let mut progress = Progress::new(matches.len());
     let mut rows = Vec::new();
     for case in matches {
+        if interrupt::asked() {
+            rounds.absent.push(Absent::rest());
+            break;
+        }
         progress.step(&format!("{} {} n = {}", case.peer, case.kernel, case.case.n));
         let done = match workers.of(case) {
             Ok(worker) => row(cpu, case, worker, effort),
@@ -220,9 +230,12 @@ pub fn compare(cpu: &Cpu, filter: &str, effort: Effort) -> Result<Comparison, Fa
             }
             Err(failure) => return Err(failure),
         }
+        kept.rows(&rows)?;
+        kept.rounds(&rounds)?;
     }
+    kept.rounds(&rounds)?;
     rows.append(&mut rounds.rows);
-    Ok(Comparison { machine, rows, effort, filter: filter.to_owned(), engine: cpu.name(), rounds })
+    Ok((Comparison { machine, rows, effort, engine: cpu.name(), rounds }, kept))
 }
 
 /// Builds what these need.

@@ -10,7 +10,7 @@ pub mod sequential;
 
 use crate::failure::Failure;
 use crate::record::fold::{AGAIN, paired_logs};
-use crate::record::{Measure, Ratio, Record, Sample, Stage};
+use crate::record::{Measure, Property, Ratio, Record, Sample, Stage};
 use crate::stats::sign_test;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ pub const TIME: &str = "time";
 pub const REPEAT: &str = "repeat";
 /// The stage of figures that have no noise.
 pub const EXACT: &str = "exact";
+/// The property of a metric that was not measured: which build does not know it.
+pub const UNKNOWN_TO: &str = "unknown_to";
 /// The injected slowdown, in thresholds.
 pub const INJECTION: f64 = 1.5;
 /// With fewer, even all pairs on one side are no rarer than 1 in 20 by chance: there is no 95 % interval of their median.
@@ -118,6 +120,8 @@ pub enum Outcome {
     Inconclusive,
     /// Not slower than allowed.
     Pass,
+    /// The base has nothing to compare with.
+    Skipped,
 }
 
 impl Outcome {
@@ -129,6 +133,7 @@ impl Outcome {
             Self::Unfit => "UNFIT",
             Self::Inconclusive => "INCONCLUSIVE",
             Self::Pass => "PASS",
+            Self::Skipped => "SKIPPED",
         }
     }
 }
@@ -139,12 +144,27 @@ impl Outcome {
 pub struct Decision {
     /// The worst of the rows.
     pub outcome: Outcome,
-    /// How far identical code differed in this session, at the 95th percentile.
-    pub noise: f64,
+    /// How far identical code differed in this session, at the 95th percentile; none where nobody measured it.
+    pub noise: Option<f64>,
     /// Slowdowns below this cannot be seen here.
     pub blind_below: f64,
     /// One for each metric and measure.
     pub rows: Vec<Row>,
+    /// What was selected and could not be measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_run: Vec<NotRun>,
+}
+
+/// A metric that was selected and could not be measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NotRun {
+    /// The metric: the record's cell.
+    pub metric: String,
+    /// [`Outcome::Skipped`] where only the base lacks it, which is how new metrics come; else [`Outcome::Unfit`].
+    pub outcome: Outcome,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// One metric.
@@ -201,9 +221,15 @@ pub fn place(low: f64, high: f64, delta: f64) -> Place {
 /// # Errors
 /// A sample that is no measurement.
 pub fn decide(record: &Record, samples: &[&Sample], terms: &Terms) -> Result<Decision, String> {
-    let noise = record.noise.unwrap_or(0.0);
-    let mut rows = Vec::new();
+    let noise = record.noise;
+    let (mut rows, mut not_run) = (Vec::new(), Vec::new());
     for cell in &record.cells {
+        if let Some(why) = &cell.not_run {
+            // A metric that only the candidate knows is new. One that it lost, or that neither tells of, is a hole.
+            let is_new = cell.properties.get(UNKNOWN_TO) == Some(&Property::from(BASE));
+            let outcome = if is_new { Outcome::Skipped } else { Outcome::Unfit };
+            not_run.push(NotRun { metric: cell.id.clone(), outcome, why: why.clone() });
+        }
         for stage in &cell.stages {
             match stage.name.as_str() {
                 TIME => {
@@ -216,9 +242,10 @@ pub fn decide(record: &Record, samples: &[&Sample], terms: &Terms) -> Result<Dec
         }
     }
     holm(&mut rows, terms.alpha);
-    let outcome = rows.iter().map(|row| row.outcome).min().unwrap_or(Outcome::Inconclusive);
+    let outcomes = rows.iter().map(|row| row.outcome).chain(not_run.iter().map(|not_run| not_run.outcome));
+    let outcome = outcomes.min().unwrap_or(Outcome::Inconclusive);
     let blind_below = rows.iter().filter(|row| row.pairs > 0).map(|row| row.delta).fold(0.0, f64::max);
-    Ok(Decision { outcome, noise, blind_below, rows })
+    Ok(Decision { outcome, noise, blind_below, rows, not_run })
 }
 
 /// An arm over the base, in CPU time.
@@ -232,12 +259,12 @@ fn timed(
     stage: &Stage,
     repeat: Option<&Stage>,
     samples: &[&Sample],
-    noise: f64,
+    noise: Option<f64>,
     terms: &Terms,
 ) -> Result<Option<Row>, String> {
     let Some(found) = ratio(&stage.ratios, CANDIDATE) else { return Ok(None) };
     let wanted = terms.delta(metric);
-    let delta = wanted.max(2.0 * noise);
+    let delta = wanted.max(2.0 * noise.unwrap_or(0.0));
     let of_stage = |sample: &&&Sample| sample.cell == metric && sample.stage == TIME;
     let of_stage: Vec<&Sample> = samples.iter().filter(of_stage).copied().collect();
     let logs = paired_logs(&of_stage, BASE, CANDIDATE, Measure::CpuNs)?;
@@ -358,27 +385,38 @@ pub fn percent(ratio: f64) -> f64 {
 }
 
 impl Decision {
+    /// What [`Self::noise`] is called: nobody may read a zero where nothing was measured.
+    #[must_use]
+    pub fn noise_in_words(&self) -> String {
+        self.noise.map_or("not measured".to_owned(), |noise| format!("{:.2} %", 100.0 * noise))
+    }
+
     /// As an exit code.
     ///
     /// # Errors
-    /// [`Failure::Regression`] and [`Failure::Unfit`], by the worst row.
+    /// [`Failure::Regression`] and [`Failure::Unfit`], by the worst row; [`Failure::Nothing`] where nothing was compared.
     pub fn verdict(&self) -> Result<(), Failure> {
         let named = |outcome| {
-            let rows = self.rows.iter().filter(|row| row.outcome == outcome);
-            rows.map(|row| row.metric.as_str()).collect::<Vec<_>>().join(", ")
+            let rows = self.rows.iter().map(|row| (row.outcome, row.metric.as_str()));
+            let all = rows.chain(self.not_run.iter().map(|not_run| (not_run.outcome, not_run.metric.as_str())));
+            all.filter(|(found, _)| *found == outcome).map(|(_, metric)| metric).collect::<Vec<_>>().join(", ")
         };
         match self.outcome {
             Outcome::Pass => Ok(()),
             Outcome::Fail => Err(Failure::Regression(named(Outcome::Fail))),
             Outcome::Unfit => Err(Failure::Unfit(format!("the check is unfit for {}", named(Outcome::Unfit)))),
             Outcome::Inconclusive => Err(Failure::Unfit(format!("inconclusive: {}", named(Outcome::Inconclusive)))),
+            Outcome::Skipped => {
+                Err(Failure::Nothing(format!("nothing to compare: the base lacks {}", named(Outcome::Skipped))))
+            }
         }
     }
 }
 
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.rows.iter().map(|row| row.metric.len()).max().unwrap_or(6).max(6);
+        let metrics = self.rows.iter().map(|row| &row.metric).chain(self.not_run.iter().map(|not_run| &not_run.metric));
+        let width = metrics.map(String::len).max().unwrap_or(6).max(6);
         writeln!(
             f,
             "{:12} {:width$}  {:12} {:>8}  {:>19}  {:>9}  {:>5}",
@@ -399,13 +437,16 @@ impl fmt::Display for Decision {
             );
             writeln!(f, "{}", line.trim_end())?;
         }
+        for NotRun { metric, outcome, why } in &self.not_run {
+            writeln!(f, "{:12} {metric:width$}  not measured: {why}", outcome.word())?;
+        }
         writeln!(f, "\nchange: the candidate over the base; above 0, the candidate takes more.")?;
         writeln!(
             f,
-            "{}: blind below {:.1} %. Identical code differed by {:.2} % in this session.",
+            "{}: blind below {:.1} %. How far identical code differed in this session: {}.",
             self.outcome.word(),
             100.0 * self.blind_below,
-            100.0 * self.noise
+            self.noise_in_words()
         )
     }
 }

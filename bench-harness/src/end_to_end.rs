@@ -5,11 +5,13 @@
 
 use crate::compare::{Effort, Row};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::memory::{self, Server};
 use crate::paired;
 use crate::peer::{self, Program, Width, Worker, keep_core};
 use crate::progress::Progress;
 use crate::python::Environment;
+use crate::results::Kept;
 use crate::round_peer::{ALL, RoundPeer};
 use crate::rounds::{Facts, Ours, PLANNED, Step};
 use crate::scaling::{self, Scaling};
@@ -26,6 +28,8 @@ const SAMPLE_NS: u64 = 3_000_000;
 /// What a row may take, about.
 const ROW_NS: u64 = 8_000_000_000;
 const LEAST_PAIRS: usize = 7;
+/// What we are called among the parties.
+const OURS: &str = "tensorguard";
 
 /// Who takes part, at which length, and what it costs besides time.
 #[derive(Clone, Debug, Serialize)]
@@ -49,6 +53,14 @@ pub struct Absent {
     /// Why, and how to get it.
     #[serde(rename = "absent")]
     pub why: String,
+}
+
+impl Absent {
+    /// Whatever was to come when somebody asked to stop.
+    #[must_use]
+    pub fn rest() -> Self {
+        Self { peer: "the rest", why: "Ctrl-C came before it".to_owned() }
+    }
 }
 
 /// What whole rounds showed.
@@ -123,7 +135,7 @@ pub fn install(filter: &str) -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Failure::Wrong`] where a side's mean is wrong. A peer that cannot run is a row.
-pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, width: Width) -> Result<Rounds, Failure> {
+pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, width: Width, kept: &mut Kept) -> Result<Rounds, Failure> {
     let (mut rounds, selected) = (Rounds::default(), selected(filter));
     if selected.is_empty() {
         return Ok(rounds);
@@ -132,6 +144,7 @@ pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, width: Width) -> Result<
         // Before this thread is kept on one core.
         rounds.scaling = scaling::of_rounds(cpu, LENGTHS[1])?;
         rounds.server = Some(memory::measure(cpu, LENGTHS[1])?);
+        kept.rounds(&rounds)?;
     }
     let mut building = Progress::new(selected.len());
     let mut found = Vec::new();
@@ -151,20 +164,24 @@ pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, width: Width) -> Result<
     let lengths = if effort == Effort::Smoke { &LENGTHS[..1] } else { &LENGTHS[..] };
     let mut progress = Progress::new(lengths.len() * (count(filter) + workers.len()));
     for &length in lengths {
+        if interrupt::asked() {
+            break;
+        }
         let mut ours = Ours::prepare(cpu, length, PLANNED)?;
         ours.facts.memory_bytes = memory::of_a_round(length)?;
-        right("tensorguard", &ours.facts)?;
+        right(OURS, &ours.facts)?;
         let reader = "nobody but the key holder, with the server";
-        rounds.parties.push(Party { peer: "tensorguard", length, reader, facts: ours.facts.clone() });
+        rounds.parties.push(Party { peer: OURS, length, reader, facts: ours.facts.clone() });
         for (peer, steps, worker) in &mut workers {
             if rounds.absent.iter().any(|absent| absent.peer == peer.name) {
                 continue;
             }
-            let mut session = Session { cpu, ours: &mut ours, worker, peer, effort };
+            let mut session = Session { cpu, ours: &mut ours, worker, peer, effort, kept };
             match session.run(steps, &mut rounds, &mut progress) {
                 Err(Failure::Internal(why)) => rounds.absent.push(Absent { peer: peer.name, why }),
                 done => done?,
             }
+            kept.rounds(&rounds)?;
         }
     }
     Ok(rounds)
@@ -186,19 +203,27 @@ struct Session<'a> {
     worker: &'a mut Worker,
     peer: &'static RoundPeer,
     effort: Effort,
+    kept: &'a mut Kept,
 }
 
 impl Session<'_> {
     fn run(&mut self, steps: &[Step], rounds: &mut Rounds, progress: &mut Progress) -> Result<(), Failure> {
         let (peer, length) = (self.peer, self.ours.length());
+        if interrupt::asked() {
+            return Ok(());
+        }
         progress.step(&format!("{} makes a round of {length} values", peer.name));
         let request = Request { step: "prepare", length, robots: peer.robots(length), repetitions: 0 };
         let facts = self.worker.ask::<_, Answer>(&request)?.facts;
         right(peer.name, &facts)?;
         for &step in steps {
+            if interrupt::asked() {
+                break;
+            }
             progress.step(&format!("{} {} of {length} values", peer.name, step.name()));
             let row = row(self, step, &facts)?;
             rounds.rows.push(row);
+            self.kept.rounds(rounds)?;
         }
         rounds.parties.push(Party { peer: peer.name, length, reader: peer.reader, facts });
         Ok(())
@@ -206,7 +231,7 @@ impl Session<'_> {
 }
 
 fn row(session: &mut Session<'_>, step: Step, facts: &Facts) -> Result<Row, Failure> {
-    let Session { cpu, ours, worker, peer, effort } = session;
+    let Session { cpu, ours, worker, peer, effort, .. } = session;
     let (cpu, peer, effort) = (*cpu, *peer, *effort);
     let length = ours.length();
     // The first run pays for untouched memory, on both sides.
@@ -262,6 +287,10 @@ impl fmt::Display for Rounds {
                 f,
                 "{peer:18} {length:>8}  {up:>9.3} {sum:>9.3}  {robots:>6}  {error_rms:>9.2e} {error_max:>9.2e}  {memory:>9}  {reader}"
             )?;
+            let ours = self.parties.iter().find(|party| party.peer == OURS && party.length == *length);
+            if let Some(ours) = ours.filter(|ours| ours.peer != *peer) {
+                writeln!(f, "{}", over(facts, &ours.facts))?;
+            }
         }
         if !self.parties.is_empty() {
             writeln!(f, "memory: at the peak of that round, all parties in one process, above what it had before")?;
@@ -277,6 +306,20 @@ impl fmt::Display for Rounds {
         }
         Ok(())
     }
+}
+
+/// A peer's sizes, errors and memory over ours.
+fn over(theirs: &Facts, ours: &Facts) -> String {
+    let ratio = |theirs: f64, ours: f64| {
+        // An exact sum has an error of 0, of which nothing is a multiple.
+        if ours > 0.0 { format!("{:.2} x", theirs / ours) } else { "-".to_owned() }
+    };
+    let bytes = |theirs: u64, ours: u64| ratio(theirs as f64, ours as f64);
+    let (up, sum) = (bytes(theirs.upload_bytes, ours.upload_bytes), bytes(theirs.sum_bytes, ours.sum_bytes));
+    let (rms, max) = (ratio(theirs.error_rms, ours.error_rms), ratio(theirs.error_max, ours.error_max));
+    let memory =
+        theirs.memory_bytes.zip(ours.memory_bytes).map_or("-".to_owned(), |(theirs, ours)| bytes(theirs, ours));
+    format!("{:18} {:>8}  {up:>9} {sum:>9}  {:>6}  {rms:>9} {max:>9}  {memory:>9}", "", "of ours", "")
 }
 
 /// Whether a row is about a whole round.
@@ -307,17 +350,27 @@ mod tests {
         assert!(said.contains("a peer") && said.contains("absent: not installed"), "{said}");
     }
 
+    fn facts(error_max: f64) -> Facts {
+        let version = String::new();
+        Facts { version, upload_bytes: 1, sum_bytes: 1, robots: 1, error_max, error_rms: 0.0, memory_bytes: None }
+    }
+
+    #[test]
+    fn what_a_peer_costs_besides_time_stands_beside_ours() {
+        let ours = Facts { upload_bytes: 200, memory_bytes: Some(10), ..facts(0.002) };
+        let theirs = Facts { upload_bytes: 700, sum_bytes: 2, memory_bytes: Some(5), ..facts(0.003) };
+        let party = |peer, facts| Party { peer, length: 8, reader: "nobody", facts };
+        let parties = vec![party(OURS, ours), party("a peer", theirs)];
+        let said = Rounds { parties, ..Rounds::default() }.to_string();
+        let line: Vec<&str> =
+            said.lines().find(|line| line.contains("of ours")).expect("a line").split_whitespace().collect();
+        // Up, sum, error rms (ours is 0), largest error, memory.
+        assert_eq!(line, ["of", "ours", "3.50", "x", "2.00", "x", "-", "1.50", "x", "0.50", "x"], "{said}");
+        assert_eq!(said.matches("of ours").count(), 1, "not ours over ours: {said}");
+    }
+
     #[test]
     fn a_wrong_mean_is_refused() {
-        let facts = |error_max| Facts {
-            version: String::new(),
-            upload_bytes: 1,
-            sum_bytes: 1,
-            robots: 1,
-            error_max,
-            error_rms: 0.0,
-            memory_bytes: None,
-        };
         assert_eq!(right("x", &facts(0.001)), Ok(()));
         assert_eq!(right("x", &facts(0.01)).map_err(|failure| failure.code()), Err(8));
         assert_eq!(right("x", &facts(f64::NAN)).map_err(|failure| failure.code()), Err(8));

@@ -82,6 +82,9 @@ struct Bench<'a> {
     cuda: &'a Cuda,
     effort: Effort,
     rows: Vec<Row>,
+    keep: Keep<'a>,
+    /// Whose nanoseconds the rows at hand are.
+    clock: Measure,
     is_stand_in: bool,
     /// Bytes per nanosecond, read and written, of a copy on the device.
     copy_rate: f64,
@@ -100,31 +103,59 @@ pub fn stand_in() -> Option<String> {
     is_stand_in(&facts).then_some(facts.name)
 }
 
-/// Measures everything. A few minutes on a GPU.
-///
-/// # Errors
-/// [`Failure::Usage`] without a device; [`Failure::Internal`] where it fails.
-pub fn measure(effort: Effort) -> Result<Report, Failure> {
-    let cuda = Cuda::new().map_err(|absent| Failure::Usage(format!("no CUDA device: {absent}")))?;
-    // Figures of a stand-in would be figures of nothing: it is only a check that everything runs.
-    let is_stand_in = is_stand_in(cuda.facts());
-    if effort == Effort::Full && is_stand_in {
-        return Err(Failure::Usage(format!("{} is not a GPU: only --smoke runs on it", cuda.facts().name)));
-    }
-    let mut bench =
-        Bench { cuda: &cuda, effort, rows: Vec::new(), is_stand_in, copy_rate: 0.0, product_rates: [0.0; 2] };
-    bench.ceilings()?;
-    bench.transforms()?;
-    bench.sums()?;
-    bench.messages()?;
-    bench.end_to_end()?;
-    let Facts { name, capability, driver, multiprocessors, memory, .. } = cuda.facts().clone();
-    let device =
-        Device { name, capability, driver, multiprocessors, shares_memory_with_host: memory == Memory::Shared };
-    let program = concat!("tensorguard ", env!("CARGO_PKG_VERSION"));
-    let commit = option_env!("TENSORGUARD_COMMIT");
-    Ok(Report { program, commit, machine: Machine::look(), device, rows: bench.rows })
+/// A device that may be measured.
+#[derive(Debug)]
+pub struct Opened {
+    /// The host, before.
+    pub machine: Machine,
+    /// What the driver says of it.
+    pub device: Device,
+    cuda: Cuda,
+    effort: Effort,
 }
+
+/// The commit that this program was built from, where the build knew it.
+pub const COMMIT: Option<&str> = option_env!("TENSORGUARD_COMMIT");
+
+impl Opened {
+    /// The device of this machine.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] without one, or where only a stand-in is there to be measured.
+    pub fn new(effort: Effort) -> Result<Self, Failure> {
+        let cuda = Cuda::new().map_err(|absent| Failure::Usage(format!("no CUDA device: {absent}")))?;
+        // Figures of a stand-in would be figures of nothing: it is only a check that everything runs.
+        if effort == Effort::Full && is_stand_in(cuda.facts()) {
+            return Err(Failure::Usage(format!("{} is not a GPU: only --smoke runs on it", cuda.facts().name)));
+        }
+        let Facts { name, capability, driver, multiprocessors, memory, .. } = cuda.facts().clone();
+        let shares_memory_with_host = memory == Memory::Shared;
+        let device = Device { name, capability, driver, multiprocessors, shares_memory_with_host };
+        Ok(Self { machine: Machine::look(), device, cuda, effort })
+    }
+
+    /// Measures everything. A few minutes on a GPU. `keep` gets each row as it is done.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where it fails; those of `keep`.
+    pub fn measure(self, keep: Keep<'_>) -> Result<Report, Failure> {
+        let Self { machine, device, cuda, effort } = self;
+        let is_stand_in = is_stand_in(cuda.facts());
+        let (rows, clock) = (Vec::new(), Measure::DeviceNs);
+        let mut bench =
+            Bench { cuda: &cuda, effort, rows, keep, clock, is_stand_in, copy_rate: 0.0, product_rates: [0.0; 2] };
+        bench.ceilings()?;
+        bench.transforms()?;
+        bench.sums()?;
+        bench.messages()?;
+        bench.end_to_end()?;
+        let program = concat!("tensorguard ", env!("CARGO_PKG_VERSION"));
+        Ok(Report { program, commit: COMMIT, machine, device, rows: bench.rows })
+    }
+}
+
+/// Who keeps rows.
+pub type Keep<'a> = &'a mut dyn FnMut(&Row) -> Result<(), Failure>;
 
 impl Bench<'_> {
     fn size(&self, full: usize, smoke: usize) -> usize {
@@ -143,22 +174,24 @@ impl Bench<'_> {
     }
 
     /// `units / median`, or `median / units` for a unit that is a time.
-    fn row(&mut self, name: String, samples_ns: Vec<u64>, scale: Scale, floor: Option<(f64, &'static str)>) -> f64 {
+    fn row(
+        &mut self,
+        name: String,
+        samples_ns: Vec<u64>,
+        scale: Scale,
+        floor: Option<(f64, &'static str)>,
+    ) -> Result<f64, Failure> {
         let time = median(&samples_ns.iter().map(|&ns| ns as f64).collect::<Vec<_>>());
         let (value, unit) = match scale {
             Scale::GigaPerSecond(units, unit) => (units / time, unit),
             Scale::NanosecondsPer(units) => (time / units, "ns"),
         };
         let floor = floor.filter(|(floor, _)| floor.is_finite());
-        self.rows.push(Row {
-            name,
-            value: (time > 0.0 && !self.is_stand_in).then_some(value),
-            unit,
-            floor,
-            clock: Measure::DeviceNs,
-            samples_ns,
-        });
-        value
+        let shown = (time > 0.0 && !self.is_stand_in).then_some(value);
+        let row = Row { name, value: shown, unit, floor, clock: self.clock, samples_ns };
+        (self.keep)(&row)?;
+        self.rows.push(row);
+        Ok(value)
     }
 
     fn ceilings(&mut self) -> Result<(), Failure> {
@@ -167,19 +200,19 @@ impl Bench<'_> {
         let (from, to) = (device.buffer(bytes)?, device.buffer(bytes)?);
         let samples = self.time(&mut device, |device| device.copy(from, to, bytes))?;
         let scale = Scale::GigaPerSecond(2.0 * bytes as f64, "GB/s");
-        self.copy_rate = self.row("copy on the device, read and written".into(), samples, scale, None);
+        self.copy_rate = self.row("copy on the device, read and written".into(), samples, scale, None)?;
         let (blocks, rounds) = (self.cuda.facts().multiprocessors as usize * 32, self.size(4096, 2) as u32);
         for (index, (product, name)) in [(Product::Low, "low"), (Product::High, "high")].into_iter().enumerate() {
             let sink = device.buffer(4 * 256 * blocks)?;
             let samples = self.time(&mut device, |device| device.multiply(product, sink, blocks, rounds))?;
             let products = 16.0 * f64::from(rounds) * 256.0 * blocks as f64;
             let scale = Scale::GigaPerSecond(products, "G/s");
-            self.product_rates[index] = self.row(format!("products of words, {name} half"), samples, scale, None);
+            self.product_rates[index] = self.row(format!("products of words, {name} half"), samples, scale, None)?;
         }
         let launches = self.size(1000, 3);
         let samples =
             self.time(&mut device, |device| (0..launches).try_for_each(|_| device.multiply(Product::Low, to, 1, 0)))?;
-        self.row("launch, one after the other".into(), samples, Scale::NanosecondsPer(launches as f64), None);
+        self.row("launch, one after the other".into(), samples, Scale::NanosecondsPer(launches as f64), None)?;
         Ok(())
     }
 
@@ -201,7 +234,7 @@ impl Bench<'_> {
                 let samples = self.time(&mut device, |device| device.ntt(&plan, direction, words, polys))?;
                 let floor = Some(self.transform_floor(n));
                 let what = format!("ntt {name}, n = {n}, batch of {polys}, per transform");
-                self.row(what, samples, Scale::NanosecondsPer(polys as f64), floor);
+                self.row(what, samples, Scale::NanosecondsPer(polys as f64), floor)?;
             }
         }
         Ok(())
@@ -218,7 +251,7 @@ impl Bench<'_> {
             let bytes = (stride * rows + 8 * shape.accumulator_len()) as f64;
             let floor = Some((self.copy_rate, "copy rate"));
             let what = format!("sum of {rows} rows, l = {bits}");
-            self.row(what, samples, Scale::GigaPerSecond(bytes, "GB/s"), floor);
+            self.row(what, samples, Scale::GigaPerSecond(bytes, "GB/s"), floor)?;
         }
         Ok(())
     }
@@ -239,15 +272,15 @@ impl Bench<'_> {
             let fp32 = Scale::GigaPerSecond(4.0 * parameters as f64, "GB/s of fp32");
             let samples = self.time(&mut device, |device| device.expand_again(encoding.ring(), &public))?;
             let words = (polys * n * encoding.ring().plans().len()) as f64;
-            self.row(format!("{name} expand a"), samples, Scale::GigaPerSecond(4.0 * words, "GB/s"), None);
+            self.row(format!("{name} expand a"), samples, Scale::GigaPerSecond(4.0 * words, "GB/s"), None)?;
             for (how, public) in [("a kept", Some(&public)), ("a expanded", None)] {
                 let samples =
                     self.time(&mut device, |device| device.encrypt(&job, public, message, parameters, row))?;
-                self.row(format!("{name} encrypt, {how}"), samples, fp32, None);
+                self.row(format!("{name} encrypt, {how}"), samples, fp32, None)?;
             }
             let opened = |device: &mut Resident<'_>| device.decrypt(&open, accumulator, message, parameters).map(drop);
             let samples = self.time(&mut device, opened)?;
-            self.row(format!("{name} decrypt, statistics read back"), samples, fp32, None);
+            self.row(format!("{name} decrypt, statistics read back"), samples, fp32, None)?;
         }
         Ok(())
     }
@@ -255,7 +288,7 @@ impl Bench<'_> {
     /// Whole jobs through the contract: from the host's memory and back.
     fn end_to_end(&mut self) -> Result<(), Failure> {
         let Some((name, encoding)) = suites()?.into_iter().next() else { return Ok(()) };
-        let on_the_device = self.rows.len();
+        self.clock = Measure::WallNs;
         let (a_seed, message_seed) = (&[1; 32], &Secret::new([2; 32]));
         for parameters in [2_500, 250_000, self.size(2_500_000, 25_000)] {
             let kib = parameters * 4 / 1000;
@@ -264,22 +297,21 @@ impl Bench<'_> {
             let job = EncryptJob { encoding: &encoding, a_seed, message_seed, first_poly: 0 };
             let fp32 = Scale::GigaPerSecond(4.0 * parameters as f64, "GB/s of fp32");
             let samples = self.wall(|cuda| cuda.encrypt(&job, &digits, &mut row))?;
-            self.row(format!("{name} encrypt from host, {kib} KB"), samples, fp32, None);
+            self.row(format!("{name} encrypt from host, {kib} KB"), samples, fp32, None)?;
             let shape = encoding.shape(parameters);
             let mut accumulator = vec![0; shape.accumulator_len()];
             for clients in [1, 10, self.size(100, 2)] {
                 let rows = vec![row.as_slice(); clients];
                 let samples = self.wall(|cuda| cuda.sum(&shape, &rows, &mut accumulator))?;
                 let bytes = Scale::GigaPerSecond((row.len() * clients) as f64, "GB/s");
-                self.row(format!("{name} sum from host, {kib} KB x {clients} clients"), samples, bytes, None);
+                self.row(format!("{name} sum from host, {kib} KB x {clients} clients"), samples, bytes, None)?;
             }
             let secret_sum = &Secret::new(vec![1; encoding.ring().n()]);
             let open = DecryptJob { encoding: &encoding, a_seed, secret_sum, first_poly: 0 };
             let mut opened = vec![0; parameters];
             let samples = self.wall(|cuda| cuda.decrypt(&open, &accumulator, &mut opened).map(drop))?;
-            self.row(format!("{name} decrypt from host, {kib} KB"), samples, fp32, None);
+            self.row(format!("{name} decrypt from host, {kib} KB"), samples, fp32, None)?;
         }
-        self.rows[on_the_device..].iter_mut().for_each(|row| row.clock = Measure::WallNs);
         Ok(())
     }
 

@@ -48,7 +48,7 @@ pub fn run(input: &Path, output: &Path, backend: &dyn Backend) -> Result<Vec<Str
 }
 
 fn bounded(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |error| Failure::Internal(format!("cannot read {}: {error}; see --in", path.display()));
+    let failed = |error| Failure::Usage(format!("cannot read {}: {error}; see --in", path.display()));
     let mut bytes = Vec::new();
     File::open(path).map_err(failed)?.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MOST_BYTES {

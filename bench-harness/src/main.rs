@@ -21,7 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Without a command: a first look at the matrix, in under a minute. Robots learn, encrypt, a server adds, the key holder opens
 /// the mean, a gate judges it, the fleet takes it; every step runs here. Prints where the report is.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -160,6 +160,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_global_option_stands_before_a_command_or_after_it() {
+        for words in
+            [["tensorguard", "--progress", "quiet", "doctor"], ["tensorguard", "doctor", "--progress", "quiet"]]
+        {
+            let cli = Cli::try_parse_from(words).expect("both are asked for");
+            assert_eq!(cli.progress, Mode::Quiet);
+        }
     }
 
     #[test]

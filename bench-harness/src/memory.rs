@@ -1,6 +1,7 @@
 //! How much memory a server needs for one round: a process of its own that takes uploads from a pipe, a group at a time.
 
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::rounds::{GROUP, Ours, PLANNED, agree};
 use kernels::Backend;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,7 @@ pub fn measure(backend: &dyn Backend, length: usize) -> Result<Server, Failure> 
     let program = std::env::current_exe().map_err(failed)?;
     let mut command = Command::new(program);
     command.args(["sum-uploads", "--values", &length.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    interrupt::apart(&mut command);
     let mut child = command.spawn().map_err(failed)?;
     if let Some(mut input) = child.stdin.take() {
         for index in 0..PLANNED as usize {
@@ -69,6 +71,7 @@ pub fn of_a_round(length: usize) -> Result<Option<u64>, Failure> {
     let failed = |error: std::io::Error| Failure::Internal(format!("the process that runs one round: {error}"));
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.args(["round-memory", "--values", &length.to_string()]).stdin(Stdio::null()).stderr(Stdio::inherit());
+    interrupt::apart(&mut command);
     let output = command.output().map_err(failed)?;
     if !output.status.success() {
         return Err(Failure::Internal("the process that runs one round failed; see its message above".into()));

@@ -1,6 +1,7 @@
 //! The program that runs other libraries' kernels: built from `bench-harness/peers`, asked line by line.
 
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::python::Environment;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,7 @@ impl Program {
     /// # Errors
     /// [`Failure::Internal`] where the system does not let it run.
     pub fn start(mut self) -> Result<Worker, Failure> {
+        interrupt::apart(&mut self.0);
         let spawned = self.0.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.map_err(|error| Failure::Internal(format!("cannot start the peer worker: {error}")))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {

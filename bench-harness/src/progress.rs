@@ -44,6 +44,8 @@ pub struct Progress {
     begin: Instant,
     last: Instant,
     terminal: bool,
+    /// What follows all steps and takes a known time.
+    later: Duration,
 }
 
 impl Progress {
@@ -51,13 +53,18 @@ impl Progress {
     #[must_use]
     pub fn new(steps: usize) -> Self {
         let now = Instant::now();
-        Self { steps, done: 0, begin: now, last: now, terminal: std::io::stderr().is_terminal() }
+        Self { steps, done: 0, begin: now, last: now, terminal: std::io::stderr().is_terminal(), later: Duration::ZERO }
     }
 
     /// Says that the next step begins.
     pub fn step(&mut self, what: &str) {
         self.say("step", self.done + 1, what);
         self.done += 1;
+    }
+
+    /// Says what follows all steps and takes so long.
+    pub fn later(&mut self, later: Duration) {
+        self.later = later;
     }
 
     /// Says how the step at hand is doing: an interval so far.
@@ -76,10 +83,11 @@ impl Progress {
                 let _ = writeln!(out, "{}", serde_json::to_string(&event).unwrap_or_default());
             }
             Mode::Auto => {
-                let left = left_s.map_or(String::new(), |left_s| format!(", about {left_s:.0} s left"));
-                let line = format!("[{step}/{steps}] {what}{left}");
+                // What matters most first: a narrow terminal shows the beginning.
+                let left = left_s.map_or(String::new(), |left_s| format!("about {left_s:.0} s left, "));
+                let line = format!("[{step}/{steps}] {left}{what}");
                 if self.terminal {
-                    let _ = write!(out, "\r\x1b[K{line}");
+                    let _ = write!(out, "{}", rewritten(&line));
                     let _ = out.flush();
                 } else if self.last.elapsed() >= QUIET {
                     self.last = Instant::now();
@@ -95,8 +103,14 @@ impl Progress {
             return None;
         }
         let each = self.begin.elapsed().as_secs_f64() / self.done as f64;
-        Some(each * (self.steps - self.done.min(self.steps)) as f64)
+        Some(each * (self.steps - self.done.min(self.steps)) as f64 + self.later.as_secs_f64())
     }
+}
+
+/// A line over the one before it, at whatever width: the terminal is told not to go on in the next row, where it could not be
+/// rewritten any more, and told so again at once.
+fn rewritten(line: &str) -> String {
+    format!("\r\x1b[K\x1b[?7l{line}\x1b[?7h")
 }
 
 impl Drop for Progress {
@@ -105,5 +119,28 @@ impl Drop for Progress {
         if self.terminal && rewritten {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_all_steps_is_part_of_what_is_left() {
+        let mut progress = Progress::new(1);
+        assert_eq!(progress.left_s(), None);
+        progress.done = 1;
+        assert_eq!(progress.left_s(), Some(0.0));
+        progress.later(Duration::from_secs(300));
+        assert_eq!(progress.left_s(), Some(300.0));
+    }
+
+    #[test]
+    fn a_rewritten_line_never_goes_on_in_the_next_row() {
+        let line = rewritten(&"x".repeat(200));
+        let place = |text: &str| line.find(text).expect(text);
+        assert!(place("\x1b[?7l") < place("xx") && place("\x1b[?7h") > place("xx"), "{line:?}");
+        assert!(line.starts_with('\r'));
     }
 }

@@ -126,7 +126,8 @@ pub struct Header {
     pub program: String,
     /// SHA-256 of the program's file.
     pub binary_sha256: Option<String>,
-    /// The checkout it ran in; null outside of one.
+    /// The checkout that its folder is in, else the one it ran in; null outside of one. The program may have been built from
+    /// another: `binary_sha256` tells programs apart.
     pub git: Option<Git>,
     /// The command line, without the program.
     pub argv: Vec<String>,
@@ -324,6 +325,9 @@ pub struct Record {
     pub footer: Option<Footer>,
     /// SHA-256 of the journal.
     pub journal_sha256: String,
+    /// SHA-256 of the page for people; records of before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary_sha256: Option<String>,
 }
 
 /// A cell of the matrix.

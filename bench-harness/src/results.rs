@@ -1,9 +1,10 @@
 //! What `compare-peers` and `gpu` keep: their measurements as lines of a journal.
 
-use crate::compare::{self, Comparison};
-use crate::end_to_end::Party;
+use crate::compare::{self, Comparison, Effort};
+use crate::end_to_end::{Party, Rounds};
 use crate::failure::Failure;
-use crate::gpu::Report;
+use crate::gpu::{self, Opened};
+use crate::machine::Machine;
 use crate::memory::Server;
 use crate::record::fold::AGAIN;
 use crate::record::journal::{Journal, Plan};
@@ -14,46 +15,92 @@ use serde_json::{Number, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Writes a comparison into a new folder below `parent` and returns the folder.
-///
-/// # Errors
-/// [`Failure::Internal`] where files cannot be written.
-pub fn write(parent: &Path, comparison: &Comparison) -> Result<PathBuf, Failure> {
-    let filter: String = comparison.filter.chars().filter(char::is_ascii_alphanumeric).collect();
-    let filter = if filter.is_empty() { "all".to_owned() } else { filter };
-    let environment =
-        Environment { machine: comparison.machine.clone(), engine: comparison.engine.to_owned(), gpu: None };
-    let plan = Plan {
-        command: "compare-peers",
-        what: &format!("peers-{filter}-{}", comparison.engine.trim_start_matches("cpu-")),
-        config: BTreeMap::from([
-            ("filter".to_owned(), json!(comparison.filter)),
-            ("engine".to_owned(), json!(comparison.engine)),
-            ("pairs".to_owned(), json!(comparison.effort.pairs())),
-        ]),
-        corpus_sha256: None,
-        environment,
-    };
-    let mut journal = Journal::begin(parent, plan)?;
-    for row in &comparison.rows {
-        pairs(&mut journal, row)?;
+/// What a comparison keeps as it goes: nothing where nobody asked.
+#[derive(Debug, Default)]
+pub struct Kept {
+    journal: Option<Journal>,
+    /// How much of what there is was written.
+    rows: usize,
+    round_rows: usize,
+    parties: usize,
+    absent: usize,
+    server: bool,
+    scaling: bool,
+}
+
+impl Kept {
+    /// Begins a new folder below `parent`, before anything is measured: what cannot be kept is told at once.
+    ///
+    /// # Errors
+    /// Those of [`Journal::begin`].
+    pub fn begin(parent: &Path, engine: &str, filter: &str, effort: Effort) -> Result<Self, Failure> {
+        let letters: String = filter.chars().filter(char::is_ascii_alphanumeric).collect();
+        let letters = if letters.is_empty() { "all".to_owned() } else { letters };
+        let environment = Environment { machine: Machine::look(), engine: engine.to_owned(), gpu: None };
+        let plan = Plan {
+            command: "compare-peers",
+            what: &format!("peers-{letters}-{}", engine.trim_start_matches("cpu-")),
+            config: BTreeMap::from([
+                ("filter".to_owned(), json!(filter)),
+                ("engine".to_owned(), json!(engine)),
+                ("pairs".to_owned(), json!(effort.pairs())),
+            ]),
+            corpus_sha256: None,
+            environment,
+        };
+        Ok(Self { journal: Some(Journal::begin(parent, plan)?), ..Self::default() })
     }
-    let rounds = &comparison.rounds;
-    for Party { peer, length, reader, facts } in &rounds.parties {
-        party(&mut journal, peer, *length, reader, facts)?;
+
+    /// Writes the kernels' rows that are new.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where they cannot be written.
+    pub fn rows(&mut self, rows: &[compare::Row]) -> Result<(), Failure> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        for row in &rows[self.rows..] {
+            pairs(journal, row)?;
+        }
+        self.rows = rows.len();
+        Ok(())
     }
-    for (index, absent) in rounds.absent.iter().enumerate() {
-        let properties = BTreeMap::from([("peer".to_owned(), absent.peer.into())]);
-        let (cell, reason) = (format!("{} absent {index}", absent.peer), absent.why.clone());
-        journal.write(&Line::NotRun { cell, properties, reason })?;
+
+    /// Writes what is new of whole rounds, and of absent peers.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where it cannot be written.
+    pub fn rounds(&mut self, rounds: &Rounds) -> Result<(), Failure> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        for row in &rounds.rows[self.round_rows..] {
+            pairs(journal, row)?;
+        }
+        for Party { peer, length, reader, facts } in &rounds.parties[self.parties..] {
+            party(journal, peer, *length, reader, facts)?;
+        }
+        for (index, absent) in rounds.absent.iter().enumerate().skip(self.absent) {
+            let properties = BTreeMap::from([("peer".to_owned(), absent.peer.into())]);
+            let (cell, reason) = (format!("{} absent {index}", absent.peer), absent.why.clone());
+            journal.write(&Line::NotRun { cell, properties, reason })?;
+        }
+        if let Some(server) = rounds.server.as_ref().filter(|_| !self.server) {
+            memory(journal, server)?;
+        }
+        if let Some(scaling) = rounds.scaling.as_ref().filter(|_| !self.scaling) {
+            threads(journal, scaling)?;
+        }
+        (self.round_rows, self.parties) = (rounds.rows.len(), rounds.parties.len());
+        (self.absent, self.server, self.scaling) =
+            (rounds.absent.len(), rounds.server.is_some(), rounds.scaling.is_some());
+        Ok(())
     }
-    if let Some(server) = &rounds.server {
-        memory(&mut journal, server)?;
+
+    /// Writes the record. Gives its folder, if there is one.
+    ///
+    /// # Errors
+    /// Those of [`Journal::finish`].
+    pub fn finish(self, comparison: &Comparison) -> Result<Option<PathBuf>, Failure> {
+        let Some(journal) = self.journal else { return Ok(None) };
+        journal.finish(|_| comparison.to_string()).map(|(folder, _)| Some(folder))
     }
-    if let Some(scaling) = &rounds.scaling {
-        threads(&mut journal, scaling)?;
-    }
-    journal.finish(|_| comparison.to_string()).map(|(folder, _)| folder)
 }
 
 /// A cell with one stage that was measured here. Returns its name.
@@ -158,40 +205,37 @@ fn threads(journal: &mut Journal, scaling: &Scaling) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes what was measured on a GPU into a new folder below `parent` and returns the folder.
+/// Begins a new folder below `parent` for what will be measured on a GPU.
 ///
 /// # Errors
-/// [`Failure::Internal`] where files cannot be written.
-pub fn write_gpu(parent: &Path, report: &Report) -> Result<PathBuf, Failure> {
-    let environment = Environment {
-        machine: report.machine.clone(),
-        engine: "cuda".to_owned(),
-        gpu: Some(report.device.to_string()),
-    };
+/// Those of [`Journal::begin`].
+pub fn begin_gpu(parent: &Path, opened: &Opened) -> Result<Journal, Failure> {
+    let Opened { machine, device, .. } = opened;
+    let environment =
+        Environment { machine: machine.clone(), engine: "cuda".to_owned(), gpu: Some(device.to_string()) };
     let plan = Plan {
         command: "gpu",
-        what: &format!("{}-gpu", report.device.label()),
-        config: BTreeMap::from([("commit".to_owned(), json!(report.commit))]),
+        what: &format!("{}-gpu", device.label()),
+        config: BTreeMap::from([("commit".to_owned(), json!(gpu::COMMIT))]),
         corpus_sha256: None,
         environment,
     };
-    let mut journal = Journal::begin(parent, plan)?;
-    gpu_rows(&mut journal, "", report)?;
-    journal.finish(|_| report.to_string()).map(|(folder, _)| folder)
+    Journal::begin(parent, plan)
 }
 
-/// The rows of a report on a GPU, each a cell.
-pub(crate) fn gpu_rows(journal: &mut Journal, prefix: &str, report: &Report) -> Result<(), Failure> {
-    for row in &report.rows {
-        let mut properties = vec![("unit", Property::from(row.unit))];
-        if let Some((floor, which)) = row.floor {
-            properties.push(("floor", Property::Number(floor)));
-            properties.push(("floor_of", which.into()));
-        }
-        let name = cell(journal, format!("{prefix}{}", row.name), "time", &properties, ("run", 1))?;
-        for (turn, &time_ns) in row.samples_ns.iter().enumerate() {
-            journal.write(&sample(&name, "time", "ours", turn, 1, [(row.clock, time_ns.into())]))?;
-        }
+/// A row of a GPU, as a cell.
+///
+/// # Errors
+/// [`Failure::Internal`] where it cannot be written.
+pub fn gpu_row(journal: &mut Journal, prefix: &str, row: &gpu::Row) -> Result<(), Failure> {
+    let mut properties = vec![("unit", Property::from(row.unit))];
+    if let Some((floor, which)) = row.floor {
+        properties.push(("floor", Property::Number(floor)));
+        properties.push(("floor_of", which.into()));
+    }
+    let name = cell(journal, format!("{prefix}{}", row.name), "time", &properties, ("run", 1))?;
+    for (turn, &time_ns) in row.samples_ns.iter().enumerate() {
+        journal.write(&sample(&name, "time", "ours", turn, 1, [(row.clock, time_ns.into())]))?;
     }
     Ok(())
 }

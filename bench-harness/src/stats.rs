@@ -99,6 +99,17 @@ pub fn sign_test(above: u64, count: u64) -> f64 {
     sum.min(1.0)
 }
 
+/// How often a standard normal variable is at least this: Abramowitz and Stegun, 7.1.26, off by at most 1e-7.
+#[must_use]
+pub fn normal_tail(deviations: f64) -> f64 {
+    let x = deviations.abs() / std::f64::consts::SQRT_2;
+    let t = 1.0 / (1.0 + 0.327_591_1 * x);
+    let powers = [0.254_829_592, -0.284_496_736, 1.421_413_741, -1.453_152_027, 1.061_405_429];
+    let sum = powers.iter().rev().fold(0.0, |sum, power| (sum + power) * t);
+    let tail = 0.5 * sum * (-x * x).exp();
+    if deviations < 0.0 { 1.0 - tail } else { tail }
+}
+
 /// SplitMix64: small, seeded, the same everywhere. Not for secrets.
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
@@ -169,6 +180,16 @@ mod tests {
             assert!((got - expected).abs() <= 1e-9 + 1e-9 * expected, "{above} of {count}: {got}, not {expected}");
         }
         assert_eq!(sign_test(0, 0), 1.0);
+    }
+
+    #[test]
+    fn normal_tails_agree_with_an_independent_program() {
+        // Python: 0.5 * math.erfc(z / math.sqrt(2))
+        let known = [(0.0, 0.5), (1.0, 0.15865525393), (1.96, 0.02499789515), (-1.0, 0.84134474607), (4.0, 3.167e-5)];
+        for (deviations, expected) in known {
+            let got = normal_tail(deviations);
+            assert!((got - expected).abs() <= 1e-7, "{deviations}: {got}, not {expected}");
+        }
     }
 
     #[test]

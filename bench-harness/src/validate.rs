@@ -78,21 +78,27 @@ impl Engine {
 /// Validates this machine. Writes a new folder below `parent`.
 ///
 /// # Errors
-/// [`Failure::Usage`] for an engine that is not there; [`Failure::Interrupted`] after Ctrl-C. A board that does not pass is
-/// no error here: see [`Validated::failure`].
+/// [`Failure::Usage`] for an engine that is not there. A board that does not pass is no error here, and Ctrl-C none either: see
+/// [`Validated::failure`]; what it left out is in the record by name.
 pub fn run(request: &Request, parent: &Path) -> Result<Validated, Failure> {
     let listed = listed(&request.backends)?;
     let mut journal = begin(request, parent)?;
     let mut sensors = Sensors::look();
     describe(&mut journal, &sensors)?;
     let engines = open(&mut journal, request, &listed)?;
-    let mut progress = Progress::new(2 * engines.len() + 2);
+    // Those that turn out wrong are not timed: then there is less to do than was said.
+    let to_time = engines.iter().filter(|engine| why_not_timed(request, engine).is_none()).count();
+    let mut progress = Progress::new(engines.len() + to_time + 2);
+    progress.later(request.soak.unwrap_or_default() * to_time as u32);
     progress.step("asking the definition");
     let vectors = vectors::all()?;
     let mut failure = None;
     let mut right = Vec::new();
     for engine in engines {
-        stop(&journal)?;
+        if interrupt::asked() {
+            not_run(&mut journal, &format!("answers {}", engine.name), INTERRUPTED.to_owned())?;
+            continue;
+        }
         progress.step(&format!("asking {}", engine.name));
         match answers(&mut journal, &engine, &vectors)? {
             None => right.push(engine),
@@ -100,38 +106,77 @@ pub fn run(request: &Request, parent: &Path) -> Result<Validated, Failure> {
         }
     }
     let timed = timed_ones(&mut journal, request, right)?;
-    progress.step("ceilings");
-    let read_bytes = timed::ceilings(&mut journal, request.effort)?;
-    let mut gpu = None;
-    for engine in &timed {
-        stop(&journal)?;
-        progress.step(&format!("timing {}", engine.name));
-        timed::smallest_job(&mut journal, engine.name, engine.backend.as_ref())?;
-        if let Some(cpu) = engine.isa().and_then(|isa| Cpu::with(isa, 1)) {
-            timed::kernels(&mut journal, &cpu, request.effort, read_bytes)?;
-        }
-        failure =
-            worse(failure, timed::whole_jobs(&mut journal, engine.name, engine.backend.as_ref(), request.effort)?);
-        if engine.name == "cuda" {
-            let effort = if request.effort == Effort::Full { gpu::Effort::Full } else { gpu::Effort::Smoke };
-            let report = gpu::measure(effort)?;
-            results::gpu_rows(&mut journal, "cuda ", &report)?;
-            gpu = Some(report);
-        }
-    }
+    progress.later(request.soak.unwrap_or_default() * timed.len() as u32);
+    let gpu = times(&mut journal, request, &timed, &mut progress, &mut failure)?;
     if let Some(length) = request.soak {
-        for engine in &timed {
-            let told = &mut |what: &str| progress.live(what);
+        for (index, engine) in timed.iter().enumerate() {
+            if interrupt::asked() {
+                not_run(&mut journal, &format!("soak {}", engine.name), INTERRUPTED.to_owned())?;
+                continue;
+            }
+            let others = length * (timed.len() - index - 1) as u32;
+            let told = &mut |what: &str, left: Duration| {
+                progress.later(left + others);
+                progress.live(what);
+            };
             let asked = soak::Soak { name: engine.name, length };
             failure = worse(failure, soak::run(&mut journal, engine.backend.as_ref(), &asked, &mut sensors, told)?);
-            stop(&journal)?;
         }
     }
     drop(progress);
     let (folder, record) = journal.finish(|record| page::text(record, gpu.as_ref()))?;
     let is_judged = request.effort == Effort::Full;
     let failure = worse(failure, page::throttled(&record).filter(|_| is_judged));
-    Ok(Validated { folder, record, gpu, failure })
+    let interrupted = interrupt::asked().then(|| Failure::Interrupted(stopped(&folder)));
+    Ok(Validated { folder, record, gpu, failure: worse(failure, interrupted) })
+}
+
+/// Why something was not measured after Ctrl-C.
+const INTERRUPTED: &str = "Ctrl-C came before it";
+
+fn stopped(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "what was measured is in {folder}, with what is missing by name; a board is validated in one go: begin anew"
+    )
+}
+
+/// Times the engines that are right. Gives what a GPU can do at best, where one is among them.
+fn times(
+    journal: &mut Journal,
+    request: &Request,
+    timed: &[Engine],
+    progress: &mut Progress,
+    failure: &mut Option<Failure>,
+) -> Result<Option<Report>, Failure> {
+    if interrupt::asked() {
+        for engine in timed {
+            not_run(journal, &format!("times of {}", engine.name), INTERRUPTED.to_owned())?;
+        }
+        return Ok(None);
+    }
+    progress.step("ceilings");
+    let read_bytes = timed::ceilings(journal, request.effort)?;
+    let mut gpu = None;
+    for engine in timed {
+        if interrupt::asked() {
+            not_run(journal, &format!("times of {}", engine.name), INTERRUPTED.to_owned())?;
+            continue;
+        }
+        progress.step(&format!("timing {}", engine.name));
+        timed::smallest_job(journal, engine.name, engine.backend.as_ref())?;
+        if let Some(cpu) = engine.isa().and_then(|isa| Cpu::with(isa, 1)) {
+            timed::kernels(journal, &cpu, request.effort, read_bytes)?;
+        }
+        let wrong = timed::whole_jobs(journal, engine.name, engine.backend.as_ref(), request.effort)?;
+        *failure = worse(failure.take(), wrong);
+        if engine.name == "cuda" {
+            let effort = if request.effort == Effort::Full { gpu::Effort::Full } else { gpu::Effort::Smoke };
+            let report = gpu::Opened::new(effort)?.measure(&mut |row| results::gpu_row(journal, "cuda ", row))?;
+            gpu = Some(report);
+        }
+    }
+    Ok(gpu)
 }
 
 fn worse(first: Option<Failure>, second: Option<Failure>) -> Option<Failure> {
@@ -139,14 +184,6 @@ fn worse(first: Option<Failure>, second: Option<Failure>) -> Option<Failure> {
         (Some(first), Some(second)) => Some(first.or(second)),
         (first, second) => first.or(second),
     }
-}
-
-fn stop(journal: &Journal) -> Result<(), Failure> {
-    if !interrupt::asked() {
-        return Ok(());
-    }
-    let folder = journal.folder().display();
-    Err(Failure::Interrupted(format!("the samples so far lie in {folder}; a board is validated in one go: begin anew")))
 }
 
 /// The engines that were asked for, or all.
@@ -245,22 +282,25 @@ fn answers(journal: &mut Journal, engine: &Engine, vectors: &[vectors::Vector]) 
 
 /// Which of the right ones are timed: those asked for, else the best processor engine and every GPU.
 fn timed_ones(journal: &mut Journal, request: &Request, right: Vec<Engine>) -> Result<Vec<Engine>, Failure> {
-    let best = Cpu::best(1).name();
     let mut timed = Vec::new();
     for engine in right {
-        let is_wanted = !request.backends.is_empty() || engine.isa().is_none() || engine.name == best;
-        let why = match engine.name {
-            "reference" => Some("the definition is slow on purpose".to_owned()),
-            _ if !is_wanted => Some(format!("{best} is the best here; time this one with --backend {}", engine.name)),
-            "cuda" if request.effort == Effort::Full => gpu::stand_in().map(|name| format!("{name} is not a GPU")),
-            _ => None,
-        };
-        match why {
+        match why_not_timed(request, &engine) {
             Some(why) => not_run(journal, &format!("times of {}", engine.name), why)?,
             None => timed.push(engine),
         }
     }
     Ok(timed)
+}
+
+fn why_not_timed(request: &Request, engine: &Engine) -> Option<String> {
+    let best = Cpu::best(1).name();
+    let is_wanted = !request.backends.is_empty() || engine.isa().is_none() || engine.name == best;
+    match engine.name {
+        "reference" => Some("the definition is slow on purpose".to_owned()),
+        _ if !is_wanted => Some(format!("{best} is the best here; time this one with --backend {}", engine.name)),
+        "cuda" if request.effort == Effort::Full => gpu::stand_in().map(|name| format!("{name} is not a GPU")),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

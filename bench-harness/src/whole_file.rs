@@ -49,6 +49,37 @@ impl Target {
         Ok(Self { path })
     }
 
+    /// Whether no two of them are one place, where the later would replace the earlier.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where they are.
+    pub fn distinct<'a>(targets: impl IntoIterator<Item = &'a Self>) -> Result<(), Failure> {
+        let mut places = Vec::new();
+        for Self { path } in targets {
+            let folder = folder_of(path);
+            let place =
+                fs::canonicalize(folder).unwrap_or(folder.to_owned()).join(path.file_name().unwrap_or_default());
+            if places.contains(&place) {
+                return Err(Failure::Usage(format!("{} would be written twice: give two names", path.display())));
+            }
+            places.push(place);
+        }
+        Ok(())
+    }
+
+    /// Removes what is there, so that nobody takes an earlier run's for this one's.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where the system refuses.
+    pub fn clear(&self) -> Result<(), Failure> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Failure::Internal(format!("cannot remove {}: {error}", self.path.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes the file. Whatever fails, the place is as it was.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::work::{Data, Metric, Work};
 use crate::failure::Failure;
+use crate::interrupt;
 use kernels::Backend;
 use kernels::cpu::Cpu;
 use serde::{Deserialize, Serialize};
@@ -137,9 +138,7 @@ impl Worker {
         let shown = program.display();
         let mut command = Command::new(program);
         command.args(["ab-worker", "--isa", engine]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // Its own group: Ctrl-C is for the owner, who saves what there is.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        interrupt::apart(&mut command);
         let mut child =
             command.spawn().map_err(|error| Failure::Internal(format!("cannot start {shown}, the {name}: {error}")))?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {

@@ -16,7 +16,7 @@ Examples:
   tensorguard ab --base main --delta 0.01               slowdowns of 1 % may not pass unnoticed
   tensorguard ab --base-binary old/tensorguard          against a program that is there already
   tensorguard ab --base main --instructions             count instructions too (needs valgrind, slow)
-  tensorguard ab --base main --resume target/ab/<id>    go on after Ctrl-C
+  tensorguard ab --base main --resume target/ab/runs/<id>    go on after Ctrl-C
 
 The base is built in target/ab, once for each commit. Base and candidate take turns on one core; the candidate is this very
 program. PASS: slower than --delta is excluded. FAIL: certain, also in fresh processes. Identical code and an injected

@@ -24,7 +24,10 @@ pub(crate) struct Calibrate {
 
 impl Calibrate {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let absent = |reason: shaders::Absent| Failure::Internal(reason.to_string());
+        let absent = |reason: shaders::Absent| match &reason {
+            shaders::Absent::NoneNamed(_) => Failure::Usage(reason.to_string()),
+            _ => Failure::Internal(reason.to_string()),
+        };
         let choice = device::choice(self.gpu.adapter.as_deref());
         let (engine, device) = device::open(choice, shaders::Options::default()).map_err(absent)?;
         let stamped = shaders::Options { timing: shaders::Timing::Kernels, ..shaders::Options::default() };

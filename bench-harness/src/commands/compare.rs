@@ -14,9 +14,12 @@ Examples:
   tensorguard compare results/<old> results/<new>
   tensorguard compare results/<old> results/<new> --delta 0.05 --json
 
-Both must come from the same machine, engine, command, configuration and corpus, or the exit code is 6. The machine may have
-changed between the two: `tensorguard ab` lets two builds take turns, and sees more. Two runs of the matrix are compared by the
-totals of their cells. Exit codes: 0, 3 slower, 5, 6, 8.";
+Both must come from the same machine and kernel, engine, command, configuration and corpus, or the exit code is 6. The machine
+may have changed between the two, so only ours against a peer of the same run can fail. What by itself looks slower is
+INCONCLUSIVE: `tensorguard ab` lets two builds take turns, and sees more. Two runs of the matrix
+are compared by the totals of their cells.
+
+Exit codes: 0 pass, 3 slower beside a peer, or more bytes, 5 inconclusive, 6 not comparable, 8 a record was changed.";
 
 /// Two recorded measurements: what became slower, with intervals.
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use super::options::{Engine, print};
 use clap::Args;
 use std::path::PathBuf;
 use tensorguard::failure::Failure;
-use tensorguard::{compare, end_to_end, results};
+use tensorguard::{compare, end_to_end, interrupt};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,15 +52,20 @@ impl ComparePeers {
             return end_to_end::install(&self.filter);
         }
         let effort = if self.smoke { compare::Effort::Smoke } else { compare::Effort::Full };
-        let comparison = compare::compare(&self.engine.cpu(1)?, &self.filter, effort)?;
+        interrupt::listen()?;
+        let (comparison, kept) = compare::compare(&self.engine.cpu(1)?, &self.filter, effort, self.out.as_deref())?;
         if self.json {
             print(&comparison.json_lines()?)?;
         } else {
             print(&comparison.to_string())?;
         }
-        if let Some(folder) = &self.out {
-            let made = results::write(folder, &comparison)?;
+        let made = kept.finish(&comparison)?;
+        if let Some(made) = &made {
             eprintln!("wrote {}", made.display());
+        }
+        if interrupt::asked() {
+            let why = "the rest is missing, and a comparison is made in one go: begin anew, or --filter for less";
+            return Err(Failure::Interrupted(why.to_owned()));
         }
         comparison.verdict()
     }

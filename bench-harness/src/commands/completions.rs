@@ -1,6 +1,6 @@
 //! `tensorguard completions`.
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 use tensorguard::failure::Failure;
 
@@ -21,7 +21,14 @@ pub(crate) struct Completions {
 impl Completions {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut crate::Cli::command(), "tensorguard", &mut text);
+        clap_complete::generate(self.shell, &mut shown(crate::Cli::command()), "tensorguard", &mut text);
         super::options::print(&String::from_utf8_lossy(&text))
     }
+}
+
+/// The command without what it only starts itself: clap would offer that too.
+fn shown(whole: Command) -> Command {
+    let commands: Vec<Command> = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
+    let args = whole.get_arguments().cloned();
+    Command::new("tensorguard").args(args).subcommands(commands)
 }

@@ -28,14 +28,20 @@ pub(crate) struct Gpu {
 
 impl Gpu {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let report = gpu::measure(if self.smoke { gpu::Effort::Smoke } else { gpu::Effort::Full })?;
+        let opened = gpu::Opened::new(if self.smoke { gpu::Effort::Smoke } else { gpu::Effort::Full })?;
+        // Begun before anything is measured: what cannot be kept is told at once.
+        let mut journal = self.out.as_ref().map(|folder| results::begin_gpu(folder, &opened)).transpose()?;
+        let report = opened.measure(&mut |row| match &mut journal {
+            Some(journal) => results::gpu_row(journal, "", row),
+            None => Ok(()),
+        })?;
         if self.json {
             print_json(&report)?;
         } else {
             print(&report.to_string())?;
         }
-        if let Some(folder) = &self.out {
-            let made = results::write_gpu(folder, &report)?;
+        if let Some(journal) = journal {
+            let (made, _) = journal.finish(|_| report.to_string())?;
             eprintln!("wrote {}", made.display());
         }
         Ok(())

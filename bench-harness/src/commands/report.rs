@@ -2,11 +2,11 @@
 
 use clap::Args;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tensorguard::failure::Failure;
 use tensorguard::matrix::run::{self, REPORT};
 use tensorguard::matrix::{self, page};
-use tensorguard::record::journal::{RESULT, read_limited};
+use tensorguard::record::journal::{RESULT, SAMPLES, SUMMARY, read_limited};
 use tensorguard::report::{export, gather, kernels};
 use tensorguard::whole_file::Target;
 
@@ -103,9 +103,18 @@ impl Report {
     /// Writes each file whose place was given, all places looked at first.
     fn write(&self, files: &[(Option<PathBuf>, String)]) -> Result<(), Failure> {
         let wanted = files.iter().filter_map(|(path, text)| Some((path.as_ref()?, text)));
+        // What was measured is never replaced by what is made of it.
+        let measured = |folder: &PathBuf| {
+            let files = [RESULT, SAMPLES, SUMMARY].map(|name| folder.join(name)).to_vec();
+            if folder.is_dir() { files } else { vec![folder.clone()] }
+        };
+        let inputs: Vec<PathBuf> = self.folders.iter().flat_map(measured).collect();
+        let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
         let targets: Result<Vec<_>, Failure> =
-            wanted.map(|(path, text)| Ok((Target::new(path, &[])?, path, text))).collect();
-        for (target, path, text) in targets? {
+            wanted.map(|(path, text)| Ok((Target::new(path, &inputs)?, path, text))).collect();
+        let targets = targets?;
+        Target::distinct(targets.iter().map(|(target, ..)| target))?;
+        for (target, path, text) in targets {
             target.write(|file| file.write_all(text.as_bytes()))?;
             eprintln!("wrote {}", path.display());
         }

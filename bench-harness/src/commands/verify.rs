@@ -13,8 +13,8 @@ Examples:
   tensorguard verify results/*/
   tensorguard verify board.tar                          a bundle that somebody sent
 
-Every figure of result.json is computed again from samples.jsonl, and every other word is compared. A difference ends with
-exit code 8. Whoever changes samples, figures and hash alike is not found out: that takes a signature.";
+Every figure of result.json is computed again from samples.jsonl, and every other word is compared; summary.md by its digest,
+and the folder's name with the record's. A difference ends with exit code 8. Whoever changes samples, figures and hash alike is not found out: that takes a signature.";
 
 /// Computes every figure of recorded measurements again from their raw samples; fails if anything was edited.
 #[derive(Debug, Args)]

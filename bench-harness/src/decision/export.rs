@@ -1,18 +1,22 @@
 //! A decision for machines: JUnit, Markdown, OpenMetrics. JSON is the decision itself.
 
-use super::{Decision, Outcome, Row, percent};
+use super::{Decision, NotRun, Outcome, Row, percent};
+use crate::failure::Failure;
 use crate::report::export::family;
 use std::fmt::Write;
 
 /// For what reads test reports. A row that is not decided is an error: it has not passed.
 #[must_use]
 pub fn junit(decision: &Decision) -> String {
-    let count = |outcomes: &[Outcome]| decision.rows.iter().filter(|row| outcomes.contains(&row.outcome)).count();
+    let outcomes = decision.rows.iter().map(|row| row.outcome).chain(decision.not_run.iter().map(|row| row.outcome));
+    let outcomes: Vec<Outcome> = outcomes.collect();
+    let count = |wanted: &[Outcome]| outcomes.iter().filter(|outcome| wanted.contains(outcome)).count();
     let (failures, errors) = (count(&[Outcome::Fail]), count(&[Outcome::Unfit, Outcome::Inconclusive]));
+    let skipped = count(&[Outcome::Skipped]);
     let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"tensorguard\" tests=\"{}\" failures=\"{failures}\" \
-         errors=\"{errors}\">\n",
-        decision.rows.len()
+        "{XML}<testsuite name=\"tensorguard\" tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\" \
+         skipped=\"{skipped}\">\n",
+        outcomes.len()
     );
     for row in &decision.rows {
         let (name, measure) = (escape(&row.metric), row.measure.name());
@@ -20,7 +24,7 @@ pub fn junit(decision: &Decision) -> String {
         // Writing to a string cannot fail.
         let _ = write!(text, "  <testcase classname=\"tensorguard.{measure}\" name=\"{name}\">");
         let _ = match row.outcome {
-            Outcome::Pass => write!(text, "<system-out>{said}</system-out>"),
+            Outcome::Pass | Outcome::Skipped => write!(text, "<system-out>{said}</system-out>"),
             Outcome::Fail => write!(text, "<failure message=\"{said}\"/>"),
             Outcome::Unfit | Outcome::Inconclusive => {
                 write!(text, "<error type=\"{}\" message=\"{said}\"/>", row.outcome.word())
@@ -28,7 +32,50 @@ pub fn junit(decision: &Decision) -> String {
         };
         text += "</testcase>\n";
     }
+    for NotRun { metric, outcome, why } in &decision.not_run {
+        let (name, why) = (escape(metric), escape(why));
+        let inner = match outcome {
+            Outcome::Skipped => format!("<skipped message=\"{why}\"/>"),
+            _ => format!("<error type=\"{}\" message=\"{why}\"/>", outcome.word()),
+        };
+        let _ = writeln!(text, "  <testcase classname=\"tensorguard\" name=\"{name}\">{inner}</testcase>");
+    }
     text + "</testsuite>\n"
+}
+
+const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+
+/// The same of a gate that came to no decision: one error, so that what reads it cannot take silence for a pass.
+#[must_use]
+pub fn junit_of_failure(failure: &Failure) -> String {
+    let (code, why) = (failure.code(), escape(&failure.to_string()));
+    format!(
+        "{XML}<testsuite name=\"tensorguard\" tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\">\n  \
+         <testcase classname=\"tensorguard\" name=\"gate\"><error type=\"exit code {code}\" message=\"{why}\"/></testcase>\n\
+         </testsuite>\n"
+    )
+}
+
+/// The same for a pull request.
+#[must_use]
+pub fn markdown_of_failure(failure: &Failure) -> String {
+    format!("### TensorGuard: no decision\n\nExit code {}.\n\n```text\n{failure}\n```\n", failure.code())
+}
+
+/// The same for a scraper: no metric, and the exit code.
+#[must_use]
+pub fn open_metrics_of_failure(failure: &Failure) -> String {
+    let mut text = String::new();
+    family(&mut text, "tensorguard_exit_code", "Why there is no decision.");
+    let _ = writeln!(text, "tensorguard_exit_code {}", failure.code());
+    text + "# EOF\n"
+}
+
+/// The same as JSON.
+#[must_use]
+pub fn json_of_failure(failure: &Failure) -> String {
+    let value = serde_json::json!({ "error": failure.to_string(), "exit_code": failure.code() });
+    serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
 }
 
 fn said(row: &Row) -> String {
@@ -46,26 +93,35 @@ pub(crate) fn escape(text: &str) -> String {
 #[must_use]
 pub fn markdown(decision: &Decision) -> String {
     let mut text = format!(
-        "### TensorGuard: {}\n\nBlind below {:.1} %; identical code differed by {:.2} % in this session.\n\n\
-         | | metric | measure | change | 95 % interval | allowed | pairs |\n|---|---|---|---|---|---|---|\n",
+        "### TensorGuard: {}\n\nBlind below {:.1} %. How far identical code differed in this session: {}.\n\n\
+         | | metric | measure | change | 95 % interval | allowed | pairs | why |\n|---|---|---|---|---|---|---|---|\n",
         decision.outcome.word(),
         100.0 * decision.blind_below,
-        100.0 * decision.noise
+        decision.noise_in_words()
     );
-    let mut rows: Vec<&Row> = decision.rows.iter().collect();
-    rows.sort_by_key(|row| row.outcome);
-    for row in rows {
-        let Row { metric, measure, outcome, ratio, low, high, pairs, delta, .. } = row;
+    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+    let mut lines: Vec<(Outcome, String)> = Vec::new();
+    for NotRun { metric, outcome, why } in &decision.not_run {
+        let line = format!("| {} | {} | | not measured | | | | {} |\n", outcome.word(), cell(metric), cell(why));
+        lines.push((*outcome, line));
+    }
+    for row in &decision.rows {
+        let Row { metric, measure, outcome, ratio, low, high, pairs, delta, why, .. } = row;
         let (low, high) = (percent(*low), percent(*high));
         let interval = if *pairs == 0 { "exact".to_owned() } else { format!("{low:+.2} .. {high:+.2} %") };
         let line = format!(
-            "| {} | {} | {} | {:+.2} % | {interval} | {:.2} % | {pairs} |\n",
+            "| {} | {} | {} | {:+.2} % | {interval} | {:.2} % | {pairs} | {} |\n",
             outcome.word(),
-            metric.replace('|', "\\|"),
+            cell(metric),
             measure.name(),
             percent(*ratio),
-            100.0 * delta
+            100.0 * delta,
+            cell(why)
         );
+        lines.push((*outcome, line));
+    }
+    lines.sort_by_key(|(outcome, _)| *outcome);
+    for (_, line) in lines {
         // What reads it takes 64 KiB.
         if text.len() + line.len() > 60_000 {
             text += "\nThe rest is in the record.\n";

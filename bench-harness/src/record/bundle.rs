@@ -6,7 +6,7 @@
 
 use super::journal::{MOST_BYTES, RESULT, SAMPLES, SUMMARY, read_limited};
 use super::sha256;
-use super::verify::{Verified, verify_bytes};
+use super::verify::{Files, Verified, verify_files};
 use crate::failure::Failure;
 use crate::whole_file::Target;
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,9 @@ fn is_plain(id: &str) -> bool {
 /// # Errors
 /// [`Failure::Usage`] for a folder that is no finished entry; [`Failure::Wrong`] for one that was changed.
 pub fn write(folders: &[PathBuf], out: &Path) -> Result<String, Failure> {
-    let target = Target::new(out, &[])?;
+    let packed: Vec<PathBuf> = folders.iter().flat_map(|folder| FILES.map(|name| folder.join(name))).collect();
+    let packed: Vec<&Path> = packed.iter().map(PathBuf::as_path).collect();
+    let target = Target::new(out, &packed)?;
     let mut files = Vec::new();
     for folder in folders {
         let shown = folder.display();
@@ -90,7 +92,7 @@ pub fn write(folders: &[PathBuf], out: &Path) -> Result<String, Failure> {
         let contents = FILES.map(|name| read_limited(&folder.join(name)));
         let [result, samples, summary] = contents.map(|content| content.map_err(|failure| unfinished(&failure)));
         let contents = [result?, samples?, summary?];
-        let verified = verify_bytes(&shown.to_string(), &contents[0], &contents[1])?;
+        let verified = verify_files(&shown.to_string(), entry(&id, &contents))?;
         if let Some(first) = verified.differences.first() {
             return Err(Failure::Wrong(format!("{shown} is not what its samples give: {first}")));
         }
@@ -123,6 +125,11 @@ pub fn write(folders: &[PathBuf], out: &Path) -> Result<String, Failure> {
     Ok(format!("{} files of {} entries", manifest.files.len(), folders.len()))
 }
 
+/// An entry's three files, in their order.
+fn entry<'a>(id: &'a str, [result, samples, summary]: &'a [Vec<u8>; 3]) -> Files<'a> {
+    Files { id, result, samples, summary: Some(summary) }
+}
+
 fn unfinished(failure: &Failure) -> Failure {
     Failure::Usage(format!("{failure}. Only what came to its end can be bundled: an interrupted run has no {RESULT}"))
 }
@@ -147,8 +154,8 @@ pub fn verify(path: &Path) -> Result<Vec<(String, Verified)>, Failure> {
     let (entries, _) = manifest.files.as_chunks::<3>();
     for files in entries {
         let id = files[0].path.split('/').next().unwrap_or_default();
-        let [result, samples, _] = [reader.content(&files[0])?, reader.content(&files[1])?, reader.content(&files[2])?];
-        verified.push((id.to_owned(), verify_bytes(id, &result, &samples)?));
+        let contents = [reader.content(&files[0])?, reader.content(&files[1])?, reader.content(&files[2])?];
+        verified.push((id.to_owned(), verify_files(id, entry(id, &contents))?));
     }
     reader.end()?;
     Ok(verified)

@@ -62,6 +62,7 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
         decision: None,
         footer: None,
         journal_sha256: journal.sha256.clone(),
+        summary_sha256: None,
     };
     let mut lessons = Vec::new();
     let mut stages: HashMap<(&str, &str), Vec<&Sample>> = HashMap::new();
@@ -105,8 +106,7 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
             (stage.figures, stage.ratios) = aggregates(samples)?;
         }
     }
-    record.learning = learned(&lessons)?;
-    record.noise = noise(&record);
+    (record.learning, record.noise) = (learned(&lessons)?, noise(&record));
     derive(&mut record)?;
     if let Some(terms) = record.header.config.get(TERMS) {
         let terms: Terms = serde_json::from_value(terms.clone()).map_err(|error| format!("its terms: {error}"))?;

@@ -56,6 +56,7 @@ impl Journal {
     /// [`Failure::Internal`] where files cannot be written.
     pub fn begin(parent: &Path, plan: Plan<'_>) -> Result<Self, Failure> {
         clean_enough(parent)?;
+        let failed = |error: std::io::Error| failed(parent, &error);
         fs::create_dir_all(parent).map_err(failed)?;
         let now = unix_s();
         let label = plan.environment.machine.label();
@@ -67,7 +68,7 @@ impl Journal {
             begin_utc: time_utc(now),
             program: concat!("tensorguard ", env!("CARGO_PKG_VERSION")).to_owned(),
             binary_sha256: this_program_sha256(),
-            git: git(),
+            git: git(&nearest(parent)?.real).or_else(|| git(Path::new("."))),
             argv: std::env::args().skip(1).collect(),
             seed: SEED,
             config_sha256: config_sha256(&plan.config),
@@ -102,6 +103,7 @@ impl Journal {
             let why = "it was begun by another build of this program; begin anew";
             return Err(Failure::Incomparable(format!("{}: {why}", path.display())));
         }
+        let failed = |error: std::io::Error| failed(&path, &error);
         let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
         // A line that was cut off by a crash.
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
@@ -116,7 +118,7 @@ impl Journal {
     /// [`Failure::Internal`] where it cannot be written.
     pub fn write(&mut self, line: &Line) -> Result<(), Failure> {
         let text = serde_json::to_string(line)? + "\n";
-        self.file.write_all(text.as_bytes()).map_err(failed)
+        self.file.write_all(text.as_bytes()).map_err(|error| failed(&self.folder, &error))
     }
 
     /// Where it lies.
@@ -142,18 +144,27 @@ impl Journal {
         let steal = self.ticks.and_then(|begin| Ticks::now().map(|now| now.steal_since(begin)));
         let wall_ns = self.begin.elapsed().as_nanos() as u64;
         self.write(&Line::Footer(Footer { end_utc: time_utc(unix_s()), wall_ns, load: load(), steal }))?;
-        self.file.sync_all().map_err(failed)?;
-        let record = self.record()?;
-        let text = serde_json::to_string_pretty(&record)? + "\n";
+        self.file.sync_all().map_err(|error| failed(&self.folder, &error))?;
+        let mut record = self.record()?;
         let page = page(&record, &summary(&record));
+        record.summary_sha256 = Some(sha256(page.as_bytes()));
+        let text = text(&record)?;
         let whole = |name, text: String| {
             Target::new(&self.folder.join(name), &[])?.write(|file| file.write_all(text.as_bytes()))
         };
         whole(RESULT, text)?;
         whole(SUMMARY, page)?;
-        sync_folder(&self.folder).map_err(failed)?;
+        sync_folder(&self.folder).map_err(|error| failed(&self.folder, &error))?;
         Ok((self.folder, record))
     }
+}
+
+/// A record as its file has it. There is one way to write it, so that no edit hides in what a reader of JSON would pass over.
+///
+/// # Errors
+/// [`Failure::Internal`] where a number has no JSON form.
+pub fn text(record: &Record) -> Result<String, Failure> {
+    Ok(serde_json::to_string_pretty(record)? + "\n")
 }
 
 fn page(record: &Record, table: &str) -> String {
@@ -166,7 +177,7 @@ fn page(record: &Record, table: &str) -> String {
     let (before, after) = (record.environment.machine.load, record.footer.as_ref().and_then(|footer| footer.load));
     let measured = format!("Measured {begin_utc} with `tensorguard {}`.", argv.join(" "));
     let loads = format!("Load {} before, {} after.", load(before), load(after));
-    format!("# {id}\n\n{measured}\nCommit {commit}.\n{loads}\n\n```text\n{}\n```\n", table.trim_end())
+    format!("# {id}\n\n{measured}\nIn a checkout of commit {commit}.\n{loads}\n\n```text\n{}\n```\n", table.trim_end())
 }
 
 /// Reads a file of limited size.
@@ -193,34 +204,58 @@ fn refused(path: &Path, why: &str) -> Failure {
     Failure::Usage(format!("{}: {why}", path.display()))
 }
 
-fn failed(error: std::io::Error) -> Failure {
-    Failure::Internal(format!("cannot write results: {error}; see --out"))
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Internal(format!("cannot write results in {}: {error}; see --out", path.display()))
 }
 
-/// What goes under a checkout's `results/` must come from a commit. Call it before anything is measured.
+/// What goes under a checkout's `results/` must come from a commit. Call it before anything is measured. The checkout is that of
+/// the folder, wherever the command was called.
 ///
 /// # Errors
 /// [`Failure::Usage`] where it would not.
 pub fn clean_enough(parent: &Path) -> Result<(), Failure> {
-    let Some(top) = git_says(&["rev-parse", "--show-toplevel"]) else { return Ok(()) };
-    let parent = std::path::absolute(parent).map_err(failed)?;
-    let parent = fs::canonicalize(&parent).unwrap_or(parent);
-    if parent.starts_with(Path::new(&top).join("results")) && git().is_some_and(|git| git.is_dirty) {
-        let why = "tracked files differ from the commit, so nobody could repeat what goes under results/; commit first, \
-                   or write elsewhere with --out";
-        return Err(Failure::Usage(why.to_owned()));
+    let there = nearest(parent)?;
+    let rest = std::path::absolute(parent).map_err(|error| failed(parent, &error))?;
+    let rest = rest.strip_prefix(&there.named).unwrap_or(Path::new(""));
+    let Some(top) = there.real.ancestors().find(|folder| folder.join(".git").exists()) else { return Ok(()) };
+    if !there.real.join(rest).starts_with(top.join("results")) {
+        return Ok(());
     }
-    Ok(())
+    let (top, elsewhere) = (top.display(), "or write elsewhere with --out");
+    match git(&there.real) {
+        Some(git) if !git.is_dirty => Ok(()),
+        Some(_) => Err(Failure::Usage(format!(
+            "tracked files of {top} differ from the commit, so nobody could repeat what goes under results/; commit first, {elsewhere}"
+        ))),
+        None => Err(Failure::Usage(format!(
+            "{top} has no commit that what goes under results/ could come from; commit first, {elsewhere}"
+        ))),
+    }
 }
 
-fn git_says(args: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
+/// The nearest folder of a path that is there: what is not will be made in it.
+struct Nearest {
+    named: PathBuf,
+    /// Without links.
+    real: PathBuf,
+}
+
+fn nearest(path: &Path) -> Result<Nearest, Failure> {
+    let absolute = std::path::absolute(path).map_err(|error| failed(path, &error))?;
+    let named = absolute.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/")).to_owned();
+    let real = fs::canonicalize(&named).unwrap_or(named.clone());
+    Ok(Nearest { named, real })
+}
+
+fn git_says(folder: &Path, args: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(folder).args(args).output().ok();
+    let output = output.filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn git() -> Option<Git> {
-    let commit = git_says(&["rev-parse", "HEAD"])?;
-    let changes = git_says(&["status", "--porcelain", "--untracked-files=no"]);
+fn git(folder: &Path) -> Option<Git> {
+    let commit = git_says(folder, &["rev-parse", "HEAD"])?;
+    let changes = git_says(folder, &["status", "--porcelain", "--untracked-files=no"]);
     Some(Git { commit, is_dirty: changes.is_none_or(|list| !list.is_empty()) })
 }
 

@@ -169,6 +169,17 @@ fn is_throttled(ratio: &Ratio) -> bool {
     ratio.low > 1.0 + DROP
 }
 
+/// What an interval says about a rate: one that reaches over the threshold says nothing.
+fn state(ratio: &Ratio) -> &'static str {
+    if is_throttled(ratio) {
+        "THROTTLED"
+    } else if ratio.high > 1.0 + DROP {
+        "cannot tell, give a longer --soak or a quieter machine"
+    } else {
+        "steady"
+    }
+}
+
 fn soaks(out: &mut String, record: &Record) -> Written {
     for (engine, cell) in cells(record, "soak ") {
         writeln!(out, "\nsoak of {engine}, {} s", property(cell, "seconds"))?;
@@ -177,7 +188,7 @@ fn soaks(out: &mut String, record: &Record) -> Written {
         }
         match drift(cell) {
             Some(ratio) => {
-                let state = if is_throttled(ratio) { "THROTTLED" } else { "steady" };
+                let state = state(ratio);
                 let Ratio { median, low, high, .. } = ratio;
                 writeln!(
                     out,

@@ -96,7 +96,7 @@ pub(super) fn run(
     backend: &dyn Backend,
     soak: &Soak<'_>,
     sensors: &mut Sensors,
-    told: &mut dyn FnMut(&str),
+    told: &mut dyn FnMut(&str, Duration),
 ) -> Result<Option<Failure>, Failure> {
     let mut round = Round::new()?;
     round.turn(&Reference)?;
@@ -120,7 +120,7 @@ pub(super) fn run(
     while state.is_ok() && begin.elapsed() < soak.length && !interrupt::asked() {
         let part = (begin.elapsed().as_secs_f64() / soak.length.as_secs_f64() * 3.0) as usize;
         let (from, mut used, mut count) = (Instant::now(), 0, 0);
-        while from.elapsed() < window && state.is_ok() {
+        while count == 0 || from.elapsed() < window && state.is_ok() && !interrupt::asked() {
             let cpu = cpu_ns();
             state = round.turn(backend).map_err(|fault| fault.to_string());
             used += cpu_ns() - cpu;
@@ -132,15 +132,20 @@ pub(super) fn run(
         let elapsed = from.elapsed().as_nanos() as u64;
         iterations += count;
         kept.window(journal, part.min(2), count, [used, elapsed], sensors)?;
-        let left = soak.length.saturating_sub(begin.elapsed()).as_secs();
-        told(&format!("soak {}: {iterations} iterations, {left} s left", soak.name));
+        let left = soak.length.saturating_sub(begin.elapsed());
+        told(&format!("soak {}: {iterations} iterations", soak.name), left);
     }
     kept.energy(journal, sensors)?;
     let found = &expected;
     let words: Vec<u8> = found.sum.iter().chain(&found.opened).flat_map(|word| word.to_le_bytes()).collect();
     let digest = Some(sha256(&[found.row.as_slice(), &words].concat()));
     let (claim, failure) = match state {
-        Ok(()) => (format!("each of {iterations} iterations gave the bits of the definition"), None),
+        Ok(()) => {
+            let cut = begin.elapsed() < soak.length;
+            let until =
+                if cut { format!(", until Ctrl-C after {} s", begin.elapsed().as_secs()) } else { String::new() };
+            (format!("each of {iterations} iterations gave the bits of the definition{until}"), None)
+        }
         Err(why) => {
             let claim = format!("iteration {iterations} failed: {why}");
             (claim.clone(), Some(Failure::Wrong(format!("{name}, {claim}"))))

@@ -82,7 +82,7 @@ fn soaked(name: &str, slips_at: u32) -> (Option<Failure>, Record) {
     let mut sensors = Sensors::below(board.root(), Err("not asked".to_owned()));
     let engine = Slipping { cpu: Cpu::best(1), left: AtomicU32::new(slips_at) };
     let asked = soak::Soak { name: "cpu-slipping", length: Duration::from_millis(900) };
-    let failure = soak::run(&mut journal, &engine, &asked, &mut sensors, &mut |_| {}).expect("it can be written");
+    let failure = soak::run(&mut journal, &engine, &asked, &mut sensors, &mut |_, _| {}).expect("it can be written");
     let (folder, record) = journal.finish(|record| page::text(record, None)).expect("a record");
     assert!(verify(&folder).expect("a record").differences.is_empty());
     drop(scratch);
@@ -142,5 +142,10 @@ fn only_a_rate_that_certainly_fell_is_throttling() {
     // Half of the windows of a busy machine, in no order.
     let noisy: Vec<u64> = (0..30).map(|turn| 1000 + 200 * (turn * 7 % 10 / 5)).collect();
     assert_eq!(verdict("noisy", &noisy), None);
+    // An interval that reaches over the threshold is no promise that the rate holds.
+    let said = |name: &str, last: &[u64]| page::text(&record(name, &steady, last), None);
+    assert!(said("held", &steady).contains("steady: ") && said("fell", &slower(12)).contains("THROTTLED: "));
+    let unsure = said("unsure", &noisy);
+    assert!(unsure.contains("cannot tell") && !unsure.contains("steady"), "{unsure}");
     assert!(page::text(&record("short", &steady, &[]), None).contains("too few windows to tell"));
 }

@@ -206,6 +206,43 @@ fn bytes_and_instructions_are_compared_exactly() {
     assert_eq!(verdict(Measure::Instructions, 1011, &limited), Outcome::Fail);
 }
 
+/// One metric that was measured, and one that a build does not know.
+fn with_unknown(to: &str, measured: &[(&str, Behaviour)]) -> Decision {
+    let terms = Terms::default();
+    let mut all = lines(&terms, measured);
+    let properties = BTreeMap::from([("unknown_to".to_owned(), to.into())]);
+    let reason = format!("the {to} does not know this|metric");
+    all.push(Line::NotRun { cell: "unknown".into(), properties, reason });
+    fold(&Journal { lines: all, sha256: String::new() }).expect("a journal").decision.expect("terms")
+}
+
+#[test]
+fn a_metric_that_was_not_measured_is_a_row_and_never_a_silent_pass() {
+    let code = |decision: &Decision| decision.verdict().map_err(|failure| failure.code());
+    let new = with_unknown("base", &[("a", QUIET)]);
+    assert_eq!((new.outcome, code(&new)), (Outcome::Pass, Ok(())), "a new metric holds nothing up");
+    let lost = with_unknown("candidate", &[("a", QUIET)]);
+    assert_eq!((lost.outcome, code(&lost)), (Outcome::Unfit, Err(5)));
+    let nothing = with_unknown("base", &[]);
+    assert_eq!((nothing.outcome, code(&nothing)), (Outcome::Skipped, Err(4)));
+    for (decision, word, junit) in [
+        (&new, "SKIPPED", "<skipped message=\"the base"),
+        (&lost, "UNFIT", "<error type=\"UNFIT\" message=\"the candidate"),
+    ] {
+        let said = decision.to_string();
+        assert!(said.contains(word) && said.contains("does not know this"), "{said}");
+        assert!(export::junit(decision).contains(junit), "{}", export::junit(decision));
+        let markdown = export::markdown(decision);
+        assert!(
+            markdown.contains(&format!("| {word} | unknown |")) && markdown.contains("this\\|metric"),
+            "{markdown}"
+        );
+    }
+    assert!(export::junit(&new).contains("tests=\"2\" failures=\"0\" errors=\"0\" skipped=\"1\""));
+    assert_eq!(nothing.noise, None);
+    assert!(nothing.to_string().contains("not measured.") && export::markdown(&nothing).contains("not measured."));
+}
+
 #[test]
 fn reports_for_machines_say_what_was_decided() {
     let slow = Behaviour { candidate: 1.2, repeated: Some(1.2), ..QUIET };
@@ -217,6 +254,7 @@ fn reports_for_machines_say_what_was_decided() {
     );
     assert!(junit.contains("<error type=\"UNFIT\""), "{junit}");
     let markdown = export::markdown(&decision);
+    assert!(markdown.contains("in fresh processes |"), "why a row failed: {markdown}");
     assert!(markdown.starts_with("### TensorGuard: FAIL") && markdown.contains("p\\|q"), "{markdown}");
     assert!(markdown.len() < 65_536);
     let metrics = export::open_metrics(&decision);

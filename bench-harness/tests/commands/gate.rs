@@ -24,23 +24,43 @@ fn run(folder: &Path, args: &[&str]) -> (i32, String) {
     (output.status.code().unwrap_or(-1), said)
 }
 
-/// A recorded measurement of one stage that takes so long.
-fn record(parent: &Path, engine: &str, time_ns: u64) -> PathBuf {
-    let environment = Environment { machine: Machine::look(), engine: engine.into(), gpu: None };
-    let config = BTreeMap::from([("filter".to_owned(), json!(""))]);
-    let plan = Plan { command: "test", what: "test", config, corpus_sha256: None, environment };
-    let mut journal = Journal::begin(parent, plan).expect("a folder");
-    let (cell, stage, item) = ("a".to_owned(), "b".to_owned(), "run".to_owned());
-    journal.write(&Line::Cell { cell: cell.clone(), properties: BTreeMap::new() }).expect("a line");
-    let line = Line::Stage { cell: cell.clone(), stage: stage.clone(), label: Label::M, item, items: 1, formula: None };
-    journal.write(&line).expect("a line");
-    for turn in 0..30 {
-        let values = BTreeMap::from([(Measure::CpuNs, (time_ns + u64::from(turn)).into())]);
-        let (cell, stage) = (cell.clone(), stage.clone());
-        let sample = Sample { cell, stage, arm: "ours".into(), turn, repetitions: 1, values };
-        journal.write(&Line::Sample(sample)).expect("a line");
+/// A recorded measurement: a cell, its backend, and what CPU and elapsed time its arms take.
+struct Recorded<'a> {
+    engine: &'a str,
+    cell: &'a str,
+    backend: &'a str,
+    arms: &'a [(&'a str, u64, u64)],
+}
+
+impl Recorded<'_> {
+    fn write(&self, parent: &Path, machine: Machine) -> PathBuf {
+        let environment = Environment { machine, engine: self.engine.into(), gpu: None };
+        let config = BTreeMap::from([("filter".to_owned(), json!(""))]);
+        let plan = Plan { command: "test", what: "test", config, corpus_sha256: None, environment };
+        let mut journal = Journal::begin(parent, plan).expect("a folder");
+        let (cell, stage, item) = (self.cell.to_owned(), "b".to_owned(), "run".to_owned());
+        let properties = BTreeMap::from([("backend".to_owned(), self.backend.into())]);
+        journal.write(&Line::Cell { cell: cell.clone(), properties }).expect("a line");
+        let line =
+            Line::Stage { cell: cell.clone(), stage: stage.clone(), label: Label::M, item, items: 1, formula: None };
+        journal.write(&line).expect("a line");
+        for turn in 0..30 {
+            for &(arm, cpu_ns, wall_ns) in self.arms {
+                let later = |time_ns: u64| (time_ns + u64::from(turn)).into();
+                let values = BTreeMap::from([(Measure::CpuNs, later(cpu_ns)), (Measure::WallNs, later(wall_ns))]);
+                let (cell, stage) = (cell.clone(), stage.clone());
+                let sample = Sample { cell, stage, arm: arm.into(), turn, repetitions: 1, values };
+                journal.write(&Line::Sample(sample)).expect("a line");
+            }
+        }
+        journal.finish(|_| String::new()).expect("a record").0
     }
-    journal.finish(|_| String::new()).expect("a record").0
+}
+
+/// One stage of one arm that takes so long.
+fn record(parent: &Path, engine: &str, time_ns: u64) -> PathBuf {
+    let arms = [("ours", time_ns, time_ns)];
+    Recorded { engine, cell: "a", backend: engine, arms: &arms }.write(parent, Machine::look())
 }
 
 #[test]
@@ -49,9 +69,11 @@ fn two_recorded_measurements_end_with_the_code_that_fits() {
     let [old, same, slow] = [100_000, 100_100, 110_000].map(|time_ns| record(&folder, "cpu-x", time_ns));
     let other = record(&folder, "cpu-y", 100_000);
     let compare = |new: &Path| run(&folder, &["compare", old.to_str().unwrap(), new.to_str().unwrap()]);
-    assert_eq!(compare(&same).0, 0);
+    let (code, said) = compare(&same);
+    assert!(code == 0 && said.contains("in this session: not measured"), "{code}: {said}");
     let (code, said) = compare(&slow);
-    assert!(code == 3 && said.contains("FAIL") && said.contains("+9.9"), "{code}: {said}");
+    assert!(code == 5 && said.contains("INCONCLUSIVE") && said.contains("+9.9"), "{code}: {said}");
+    assert!(said.contains("looks slower") && said.contains("tensorguard ab"), "{said}");
     let (code, said) = compare(&other);
     assert!(code == 6 && said.contains("engine: cpu-x and cpu-y"), "{code}: {said}");
     let text = fs::read_to_string(slow.join(RESULT)).unwrap();
@@ -61,6 +83,127 @@ fn two_recorded_measurements_end_with_the_code_that_fits() {
     assert_eq!(run(&folder, &["verify", same.to_str().unwrap()]).0, 0);
     let (code, said) = run(&folder, &["gate", "--result", same.to_str().unwrap()]);
     assert!(code == 6 && said.contains("no baseline"), "{code}: {said}");
+    fs::remove_dir_all(folder).expect("it is there");
+}
+
+#[test]
+fn a_record_is_held_by_the_arms_and_clocks_that_say_something() {
+    let folder = scratch("arms");
+    let write = |cell: &str, backend: &str, arms: &[(&str, u64, u64)]| {
+        Recorded { engine: "cpu-x", cell, backend, arms }.write(&folder, Machine::look())
+    };
+    let compare = |old: &Path, new: &Path| run(&folder, &["compare", old.to_str().unwrap(), new.to_str().unwrap()]);
+    // All of it half as slow again: two threads over one are no peer that could cancel that.
+    let threads = |by: u64| write("a", "cpu-x", &[("1 thread", by * 100, by * 101), ("2 threads", by * 102, by * 60)]);
+    let (code, said) = compare(&threads(1000), &threads(1500));
+    assert!(code == 5 && said.matches("looks slower").count() == 2, "{code}: {said}");
+    let clock = |arm: &str, clock: &str| said.lines().any(|line| line.contains(arm) && line.contains(clock));
+    assert!(clock("a b 1 thread ", "cpu_ns") && clock("a b 2 threads", "wall_ns"), "{said}");
+    // A peer of the same run tells a slower machine from slower code.
+    let peer = |ours: u64, theirs: u64| write("a", "cpu-x", &[("ours", ours, ours), ("theirs", theirs, theirs)]);
+    let alike = peer(100_000, 300_000);
+    assert_eq!(compare(&alike, &peer(150_000, 450_000)).0, 0, "the machine is slower");
+    let (code, said) = compare(&alike, &peer(150_000, 300_000));
+    assert!(code == 3 && said.contains("FAIL") && said.contains("beside the peer"), "{code}: {said}");
+    // On a device CPU time is only what waiting costs.
+    let device = |cpu: u64| write("a", "cuda", &[("1 thread", cpu, 500_000)]);
+    let (code, said) = compare(&device(100_000), &device(300_000));
+    assert!(code == 0 && said.contains("wall_ns"), "{code}: {said}");
+    // How fast memory is read is no code of ours.
+    let limit = |time_ns: u64| write("limit-memory", "cpu-x", &[("1 thread", time_ns, time_ns)]);
+    assert_eq!(compare(&limit(100_000), &limit(200_000)).0, 4);
+    // Another kernel is another machine.
+    let older = Machine { kernel: Some("0.0".to_owned()), ..Machine::look() };
+    let arms = [("1 thread", 100_000, 100_000)];
+    let older = Recorded { engine: "cpu-x", cell: "a", backend: "cpu-x", arms: &arms }.write(&folder, older);
+    let (code, said) = compare(&older, &write("a", "cpu-x", &arms));
+    assert!(code == 6 && said.contains("kernel: "), "{code}: {said}");
+    fs::remove_dir_all(folder).expect("it is there");
+}
+
+/// A base that answers, and knows no metric.
+#[cfg(unix)]
+fn knows_nothing(folder: &Path) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join("old-base");
+    let optimised = !cfg!(debug_assertions);
+    let hello =
+        format!("{{\"say\":\"hello\",\"protocol\":1,\"program\":\"p\",\"engine\":\"e\",\"is_optimised\":{optimised}}}");
+    let script = format!("#!/bin/sh\necho '{hello}'\nwhile read -r line; do echo '{{\"say\":\"unknown\"}}'; done\n");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+#[cfg(unix)]
+fn a_gate_that_compared_nothing_says_so_in_every_report() {
+    let folder = scratch("nothing");
+    let base = knows_nothing(&folder);
+    let reports = ["--junit", "gate.xml", "--markdown", "gate.md", "--json", "gate.json", "--open-metrics", "gate.txt"];
+    let gate = |args: &[&str]| {
+        for file in ["gate.xml", "gate.md", "gate.json", "gate.txt"] {
+            fs::write(folder.join(file), "of an earlier run").unwrap();
+        }
+        run(&folder, &[&["gate", "--out", "runs"], args, &reports[..]].concat())
+    };
+    let read = |name: &str| fs::read_to_string(folder.join(name)).expect("it is there");
+    let (code, said) = gate(&["--base-binary", base.to_str().unwrap(), "--filter", "forward/1024"]);
+    assert!(code == 4 && said.contains("SKIPPED") && said.contains("the base does not know"), "{code}: {said}");
+    assert!(read("gate.xml").contains("<skipped message=") && read("gate.md").contains("| SKIPPED | forward/1024"));
+    // What never came to a decision is one error, and nothing of an earlier run.
+    let (code, said) = gate(&["--base-binary", PROGRAM, "--filter", "no-such-metric"]);
+    assert_eq!(code, 4, "{said}");
+    let xml = read("gate.xml");
+    assert!(xml.contains("errors=\"1\"") && xml.contains("exit code 4") && xml.contains("no metric has"), "{xml}");
+    assert!(read("gate.md").contains("no decision") && read("gate.json").contains("\"exit_code\": 4"));
+    assert!(read("gate.txt").contains("tensorguard_exit_code 4"));
+    assert_eq!(gate(&["--base-binary", PROGRAM, "--terms", "nowhere.toml"]).0, 2);
+    assert!(read("gate.xml").contains("exit code 2"));
+    // Nor while it is measuring: what is killed then leaves no report.
+    let sleeper = folder.join("sleeper");
+    fs::write(&sleeper, "#!/bin/sh\nexec sleep 60\n").unwrap();
+    fs::set_permissions(&sleeper, fs::metadata(&base).unwrap().permissions()).unwrap();
+    let args = ["gate", "--out", "runs", "--base-binary", "./sleeper", "--junit", "gate.xml"];
+    let mut child = Command::new(PROGRAM).args(args).current_dir(&folder).spawn().expect("it starts");
+    let begin = std::time::Instant::now();
+    while folder.join("gate.xml").exists() && begin.elapsed().as_secs() < 20 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let is_there = folder.join("gate.xml").exists();
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert!(!is_there, "the report of an earlier run");
+    fs::write(folder.join("gate.toml"), "delta = 0.5\n").unwrap();
+    let (code, said) =
+        run(&folder, &["gate", "--base-binary", PROGRAM, "--terms", "gate.toml", "--junit", "gate.toml"]);
+    assert!(code == 2 && read("gate.toml") == "delta = 0.5\n", "{code}: {said}");
+    fs::remove_dir_all(folder).expect("it is there");
+}
+
+#[test]
+fn what_was_measured_is_never_replaced_by_what_is_made_of_it() {
+    let folder = scratch("inputs");
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/2026-11-22-amd-epyc-2c-micro");
+    let entry = folder.join("2026-11-22-amd-epyc-2c-micro");
+    fs::create_dir_all(&entry).unwrap();
+    let files = ["result.json", "samples.jsonl", "summary.md"];
+    for file in files {
+        fs::copy(committed.join(file), entry.join(file)).expect("a copy");
+    }
+    let name = entry.to_str().unwrap();
+    for file in files {
+        let out = entry.join(file);
+        let out = out.to_str().unwrap();
+        let (code, said) = run(&folder, &["report", name, "--to", out]);
+        assert!(code == 2 && said.contains("is the input"), "{code}: {said}");
+        let (code, said) = run(&folder, &["bundle", name, "--out", out]);
+        assert!(code == 2 && said.contains("is the input"), "{code}: {said}");
+        assert!(fs::read(out).unwrap() == fs::read(committed.join(file)).unwrap(), "{file}");
+    }
+    let (code, said) = run(&folder, &["report", name, "--to", "a", "--csv", "./a"]);
+    assert!(code == 2 && said.contains("written twice") && !folder.join("a").exists(), "{code}: {said}");
+    assert_eq!(run(&folder, &["report", name, "--to", "a", "--csv", "b"]).0, 0);
     fs::remove_dir_all(folder).expect("it is there");
 }
 
@@ -79,7 +222,15 @@ fn what_cannot_be_asked_is_a_usage_error_and_an_empty_selection_its_own() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, said) = run(&folder, &["completions", shell]);
         assert!(code == 0 && said.contains("compare-peers"), "{shell}: {code}");
+        assert!(!said.contains("ab-worker") && !said.contains("link-probe"), "{shell} offers what is not for people");
     }
+    assert_eq!(run(&folder, &["kat", "--in", "nowhere", "--out", "a.json"]).0, 2);
+    fs::write(folder.join("file"), "").unwrap();
+    let (code, said) = run(&folder, &["micro", "--smoke", "--filter", "kernel==sum && size==10kb", "--out", "file/a"]);
+    assert!(code == 1 && said.contains("cannot write results in file/a: Not a directory"), "{code}: {said}");
+    // Told before anything is measured.
+    let (code, said) = run(&folder, &["compare-peers", "--filter", "memory", "--out", "file/a"]);
+    assert!(code == 1 && !said.contains("memory read"), "{code}: {said}");
     fs::remove_dir_all(folder).expect("it is there");
 }
 
@@ -120,6 +271,8 @@ fn only_what_was_measured_from_a_commit_is_recorded_and_promoted() {
     let only = |parent: &str| fs::read_dir(folder.join(parent)).unwrap().flatten().next().expect("an entry").path();
     let promote = |entry: &Path| run(&folder, &["baseline", "promote", entry.to_str().unwrap()]);
     git(&["init", "--quiet"]);
+    let (code, said) = measure("results");
+    assert!(code == 2 && said.contains("has no commit"), "{code}: {said}");
     change("first");
     git(&["add", "tracked"]);
     git(&["commit", "--quiet", "--message", "first"]);
@@ -127,6 +280,11 @@ fn only_what_was_measured_from_a_commit_is_recorded_and_promoted() {
     change("second");
     let (code, said) = measure("results");
     assert!(code == 2 && said.contains("commit first"), "{code}: {said}");
+    // Wherever the command is called: what counts is where the results go.
+    let results = folder.join("results");
+    let smoke = ["micro", "--smoke", "--filter", "kernel==sum && size==10kb", "--out", results.to_str().unwrap()];
+    let (code, said) = run(&std::env::temp_dir(), &smoke);
+    assert!(code == 2 && said.contains("tracked files of"), "{code}: {said}");
     let (code, said) = measure("elsewhere");
     assert_eq!(code, 0, "{said}");
     let changed = only("elsewhere");
@@ -154,6 +312,44 @@ fn only_what_was_measured_from_a_commit_is_recorded_and_promoted() {
     fs::write(entry.join(RESULT), text.replacen("\"median\": ", "\"median\": 1", 1)).unwrap();
     let (code, said) = promote(&entry);
     assert!(code == 8 && said.contains("not what its samples give"), "{code}: {said}");
+    fs::remove_dir_all(folder).expect("it is there");
+}
+
+/// Starts a measurement, asks it to stop once its journal holds this, and gives the code, what was said, and the folder.
+#[cfg(unix)]
+fn stopped(folder: &Path, args: &[&str], when: &str) -> (i32, String, PathBuf) {
+    let mut command = Command::new(PROGRAM);
+    command.args(args).args(["--out", "runs"]).current_dir(folder).env("VK_DRIVER_FILES", "/nowhere/none.json");
+    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn();
+    let child = child.expect("it starts");
+    let entry = || Some(fs::read_dir(folder.join("runs")).ok()?.flatten().next()?.path());
+    let is_there = || {
+        entry()
+            .is_some_and(|entry| fs::read_to_string(entry.join("samples.jsonl")).is_ok_and(|text| text.contains(when)))
+    };
+    let begin = std::time::Instant::now();
+    while !is_there() && begin.elapsed().as_secs() < 600 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs").success());
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap_or(-1), said, entry().expect("what was measured"))
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_leaves_a_record_that_names_what_is_missing() {
+    let folder = scratch("stopped");
+    let (code, said, entry) = stopped(&folder, &["compare-peers", "--filter", "memory"], "\"environment\"");
+    assert!(code == 130 && said.contains("Ctrl-C came before it") && said.contains("begin anew"), "{code}: {said}");
+    let record = fs::read_to_string(entry.join(RESULT)).expect("a record");
+    assert!(record.contains("the rest absent 0"), "{record}");
+    assert_eq!(run(&folder, &["verify", entry.to_str().unwrap()]).0, 0);
+    fs::remove_dir_all(folder.join("runs")).unwrap();
+    let (code, said, entry) = stopped(&folder, &["validate", "--smoke", "--soak", "60s"], "\"first\"");
+    assert!(code == 130 && said.contains(", until Ctrl-C after") && said.contains("begin anew"), "{code}: {said}");
+    assert_eq!(run(&folder, &["verify", entry.to_str().unwrap()]).0, 0);
     fs::remove_dir_all(folder).expect("it is there");
 }
 

@@ -144,8 +144,8 @@ fn a_refusal_leaves_every_file_as_it_was() {
     let late = scratch.write("late.json", json!({"good": stripped(&known()["FL-1024-22"]), "mine": suite}).to_string());
     refused(&kat(&late, &answers, &[]), 2, &[r#""mine".clients[1].seed"#, "2 hexadecimal digits"]);
     refused(&kat(&requests, &answers, &["--backend", "fast"]), 2, &["reference", "cpu-portable"]);
-    refused(&kat(&scratch.0.join("none.json"), &answers, &[]), 1, &["none.json", "--in"]);
-    refused(&kat(&scratch.0, &answers, &[]), 1, &["cannot read"]);
+    refused(&kat(&scratch.0.join("none.json"), &answers, &[]), 2, &["none.json", "--in"]);
+    refused(&kat(&scratch.0, &answers, &[]), 2, &["cannot read"]);
     let large = scratch.write("large.json", vec![b' '; (16 << 20) + 1]);
     refused(&kat(&large, &answers, &[]), 2, &["16777216 bytes"]);
     fs::remove_file(large).unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tensorguard::machine::Machine;
 use tensorguard::record::formula::{Formula, Input};
-use tensorguard::record::journal::{Journal, Plan, RESULT, SAMPLES};
+use tensorguard::record::journal::{Journal, Plan, RESULT, SAMPLES, SUMMARY};
 use tensorguard::record::verify::verify;
 use tensorguard::record::{Check, Environment, Label, Line, Measure, Property, Record, Sample, index, schema};
 
@@ -150,6 +150,40 @@ fn an_edit_of_any_line_of_a_journal_is_found() {
     }
     fs::write(&file, original.replacen("\"cpu_ns\":1010", "\"cpu_ns\":1011", 1)).unwrap();
     assert!(!verify(&folder).expect("a record").differences.is_empty());
+    fs::remove_dir_all(parent).expect("it is there");
+}
+
+#[test]
+fn an_edit_that_no_figure_shows_is_found_too() {
+    let parent = scratch("unseen");
+    let folder = entry(&parent);
+    let found = |folder: &Path| verify(folder).expect("a record").differences;
+    assert_eq!(found(&folder), Vec::<String>::new());
+    let edited = |name: &str, edit: &dyn Fn(&str) -> String, why: &str| {
+        let original = fs::read_to_string(folder.join(name)).unwrap();
+        let text = edit(&original);
+        assert_ne!(text, original, "{why}");
+        fs::write(folder.join(name), text).unwrap();
+        let differences = found(&folder);
+        assert!(differences.iter().any(|difference| difference.contains(why)), "{why}: {differences:?}");
+        fs::write(folder.join(name), original).unwrap();
+    };
+    edited(SUMMARY, &|text| text.replace("1 cells", "9 cells").replace("2 cells", "9 cells"), "summary_sha256");
+    edited(SAMPLES, &|text| format!("{text}more, without an end"), "goes on behind its last line");
+    let otherwise = "written otherwise";
+    // A reader takes the last of two; which one people see is another question.
+    edited(RESULT, &|text| text.replacen("\"noise\":", "\"noise\": 0.5,\n  \"noise\":", 1), otherwise);
+    edited(RESULT, &|text| text.replacen("  \"decision\": null,\n", "", 1), otherwise);
+    edited(RESULT, &|text| text.replacen("  \"noise\"", "   \"noise\"", 1), otherwise);
+    edited(RESULT, &|text| format!("{text}\n"), otherwise);
+    let removed = folder.join(SUMMARY);
+    let page = fs::read(&removed).unwrap();
+    fs::remove_file(&removed).unwrap();
+    assert!(found(&folder).iter().any(|difference| difference.contains("summary.md is not there")));
+    fs::write(&removed, page).unwrap();
+    let renamed = parent.join("another-name");
+    fs::rename(&folder, &renamed).unwrap();
+    assert!(found(&renamed).iter().any(|difference| difference.contains("the folder is called another-name")));
     fs::remove_dir_all(parent).expect("it is there");
 }
 
