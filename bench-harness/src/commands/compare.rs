@@ -17,9 +17,9 @@ Examples:
 Both must come from the same machine and kernel, engine, command, configuration and corpus, or the exit code is 6. The machine
 may have changed between the two, so only ours against a peer of the same run can fail. What by itself looks slower is
 INCONCLUSIVE: `tensorguard ab` lets two builds take turns, and sees more. Two runs of the matrix
-are compared by the totals of their cells.
+are compared by the totals of their cells; one that improves nothing any more fails.
 
-Exit codes: 0 pass, 3 slower beside a peer, or more bytes, 5 inconclusive, 6 not comparable, 8 a record was changed.";
+Exit codes: 0 pass, 3 slower beside a peer, more bytes or no improvement, 5 inconclusive, 6 not comparable, 8 a record was changed.";
 
 /// Two recorded measurements: what became slower, with intervals.
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! Two runs of the matrix against each other, cell by cell: by the intervals of their totals.
 //!
-//! The machine may have changed between them, so this sees large changes only; `ab` lets two builds take turns.
+//! The machine may have changed between them, which no interval shows. So a longer time alone is no failure but a reason to look again, and
+//! what fails is a cell that no longer improves anything: that is the same on every machine's clock.
 
 use super::compose::Arm;
 use super::demand::listed;
@@ -18,7 +19,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Slower by more than is allowed, wherever in their intervals both lie.
+    /// Longer by more than is allowed, wherever in their intervals both lie.
     Slower,
     /// Not slower by more than is allowed, wherever both lie.
     Holds,
@@ -130,15 +131,27 @@ impl Changes {
     /// What to end with.
     ///
     /// # Errors
-    /// [`Failure::Regression`] where a cell became slower, [`Failure::Unfit`] where intervals are too wide to say.
+    /// [`Failure::Regression`] where a cell improves nothing any more, [`Failure::Unfit`] where one looks slower or intervals are too
+    /// wide to say.
     pub fn verdict(&self) -> Result<(), Failure> {
-        let of = |verdict: Verdict| -> Vec<&str> {
-            self.cells.iter().filter(|cell| cell.verdict == verdict).map(|cell| cell.cell.as_str()).collect()
+        let named = |is: &dyn Fn(&Change) -> bool| -> Vec<&str> {
+            self.cells.iter().filter(|cell| is(cell)).map(|cell| cell.cell.as_str()).collect()
         };
-        let (slower, unknown) = (of(Verdict::Slower), of(Verdict::Inconclusive));
-        if !slower.is_empty() {
-            return Err(Failure::Regression(format!("slower by more than {}: {}", self.delta, slower.join(", "))));
+        let improves = |figure| matches!(figure, Figure::Improves { .. });
+        let lost = named(&|cell| improves(cell.old) && !improves(cell.new));
+        if !lost.is_empty() {
+            return Err(Failure::Regression(format!("no improvement any more: {}", lost.join(", "))));
         }
+        let slower = named(&|cell| cell.verdict == Verdict::Slower);
+        if !slower.is_empty() {
+            return Err(Failure::Unfit(format!(
+                "longer by more than {}: {}. The machine may be why: run both again, one after the other, or ask `tensorguard ab` about \
+                 the code",
+                self.delta,
+                slower.join(", ")
+            )));
+        }
+        let unknown = named(&|cell| cell.verdict == Verdict::Inconclusive);
         if !unknown.is_empty() {
             return Err(Failure::Unfit(format!(
                 "the intervals of {} of {} cells are too wide to exclude {}",
@@ -172,7 +185,7 @@ impl fmt::Display for Changes {
 impl Verdict {
     fn name(self) -> &'static str {
         match self {
-            Self::Slower => "SLOWER",
+            Self::Slower => "looks slower",
             Self::Holds => "holds",
             Self::Inconclusive => "inconclusive",
         }
@@ -201,21 +214,21 @@ mod tests {
     }
 
     #[test]
-    fn what_became_slower_is_named_and_what_cannot_be_told_is_not_passed() {
+    fn what_improves_no_more_fails_and_what_looks_slower_or_cannot_be_told_is_not_passed() {
         let code = |new: &Record, delta| {
             compare(&recorded(), new, delta)
                 .and_then(|changes| changes.verdict())
                 .map_err(|failure| failure.code())
                 .err()
         };
-        assert_eq!(code(&slower(9.0), 0.02), Some(3));
+        assert_eq!(code(&slower(9.0), 0.02), Some(5), "the machine may be why");
         assert_eq!(code(&recorded(), 0.0), Some(5), "intervals have a width");
         assert_eq!(code(&slower(0.1), 0.02), None);
         let mut none = recorded();
         for arm in none.matrix.iter_mut().flat_map(|cell| &mut cell.arms) {
-            arm.tpdi.active = Figure::NoImprovement { at_least_s: 1e9 };
+            arm.tpdi.active = Figure::NoImprovement { at_least_s: 1e-9 };
         }
-        assert_eq!(code(&none, 0.02), Some(3), "it is longer than the earlier one can be");
+        assert_eq!(code(&none, 0.02), Some(3), "however quickly");
     }
 
     #[test]
