@@ -62,6 +62,7 @@ pub struct CellOutcome {
     /// The farthest that an opened mean was from that of the plain updates.
     pub error_max: f64,
     /// SHA-256 over the hashes of all rounds' updates, in order: cells with the same one sent the same updates, byte for byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updates_sha256: Option<String>,
     /// Encrypted, then plain.
     pub arms: Vec<ArmOutcome>,

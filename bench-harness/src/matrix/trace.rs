@@ -27,7 +27,7 @@ pub struct RoundTrace {
     /// What comes back to each robot.
     pub mean_bytes: u64,
     /// SHA-256 over the updates of the robots that trained, which all others send again; null in records before it was kept.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updates_sha256: Option<String>,
     /// How far the opened mean is from that of the plain updates.
     pub error_max: f64,

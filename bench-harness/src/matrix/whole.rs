@@ -175,6 +175,7 @@ pub struct WholeOutcome {
     pub parts: Vec<PartSeconds>,
     /// The parts with transfers, put together with the formula that the composed cells use; none over the bare loopback, or
     /// without measured parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_formula: Option<formula::ByFormula>,
     /// The farthest that a deployed mean was from that of the plain updates.
     pub error_max: Option<f64>,

@@ -126,7 +126,7 @@ fn killed_once_the_answer_is_logged_it_never_answers_again() {
     let log = scratch.log();
     run("holder", &log, &format!("after {ANSWERED}"), 1);
     let other = run("holder", &log, "never", 2);
-    assert_eq!(count(&[other], "refused: the update of robot"), 1);
+    assert_eq!(count(&[other], "refused: updates of robots"), 1);
 }
 
 /// Of an update's mark, then the key's.
