@@ -330,6 +330,7 @@ mod tests {
             gate_ns: 40_000_000,
             canary_ns: 7_000_000,
             soak_s: 60.0,
+            soaking_ns: None,
             waves: vec![1, 1],
             package_bytes: 11_000,
             apply_ns: ms(&[2]),

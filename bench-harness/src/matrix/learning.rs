@@ -224,6 +224,7 @@ impl<'a> Campaign<'a> {
             gate_ns,
             canary_ns: 0,
             soak_s: 0.0,
+            soaking_ns: None,
             waves: vec![],
             package_bytes: package.len() as u64,
             apply_ns: vec![],
@@ -361,8 +362,10 @@ impl Campaign<'_> {
             trace.apply_ns.push(cpu_ns() - begin);
         }
         let soak = Effort { robots: self.fleet.clients, episodes: self.budget.soak_episodes, draw: self.rounds };
+        let begin = cpu_ns();
         let old = self.learner.evaluate(Cohort::Fleet, soak, &self.zero).map_err(failed)?;
         let new = self.learner.evaluate(Cohort::Fleet, soak, candidate).map_err(failed)?;
+        trace.soaking_ns = Some((cpu_ns() - begin) / u64::from(self.fleet.clients));
         let begin = cpu_ns();
         let names: Vec<_> = self.enrolled.robots().collect();
         let drops = old.records.iter().zip(&new.records).map(|(old, new)| old.success() - new.success());

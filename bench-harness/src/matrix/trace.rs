@@ -44,6 +44,10 @@ pub struct AttemptTrace {
     pub canary_ns: u64,
     /// How long the canary robots run before they are judged, and the next stages before they are: robot time.
     pub soak_s: f64,
+    /// CPU time of simulating what a robot does while it soaks, before and with the package. It counts where a fleet goes end to end; in
+    /// the composed cells soaking is robot time. Null in records before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soaking_ns: Option<u64>,
     /// Transfers of the package one after the other: robots of each stage that was reached.
     pub waves: Vec<u32>,
     /// The package that robots fetch.

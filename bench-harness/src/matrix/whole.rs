@@ -24,8 +24,8 @@ pub const TOLERANCE: f64 = 0.10;
 pub const FORMULA_TEXT: &str = "uploads: half a round trip until the terms are there; collecting, training and encrypting of all robots over \
     the cores, at least the slowest robot's; two round trips and the upload's bytes over the link's rate. Mean: the last \
     addition, signatures, opening. Gate: its evaluation. Roll-out: for each stage two round trips, the package over the link's \
-    rate, and applying by all robots of the stage over the cores. To each, what parties make durable one after the other before they \
-    go on: 9 writes for the last upload, 4 for the mean, 2 for the candidate, 5 for the verdict and the package, and for each stage 8 and one for \
+    rate, and applying and simulated soaking by all robots of the stage over the cores. To each, what parties make durable one after the other before they \
+    go on: 9 writes for the last upload, 4 for the mean, 2 for the candidate, 5 for the verdict and the package, and for each stage 10 and one for \
     each robot. Parts are medians of what this run measured in CPU time, one robot after the other; round trip, rate and the time \
     of a durable write are those measured right before.";
 
@@ -41,6 +41,8 @@ const PACKAGE_WRITES: f64 = 5.0;
 /// Of a stage: that it is reached, and the offer; at each robot three files with their folders, all robots at once. What each says of
 /// its health is one more.
 const STAGE_WRITES: f64 = 8.0;
+/// Of a robot's soak: the note on it and its folder.
+const SOAK_WRITES: f64 = 2.0;
 
 /// A part of an attempt that processes can tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -327,6 +329,8 @@ struct Measured {
     mean_s: f64,
     gate_s: f64,
     apply_s: f64,
+    /// None in records of before robots soaked.
+    soaking_s: Option<f64>,
     upload_bytes: u64,
     package_bytes: u64,
 }
@@ -341,12 +345,14 @@ impl Measured {
             (last + round.times.check_ns + round.times.open_ns) as f64 * 1e-9
         };
         let applied = attempts.iter().flat_map(|attempt| &attempt.apply_ns);
+        let soaking = attempts.iter().filter_map(|attempt| attempt.soaking_ns);
         Some(Self {
             robots_s: middle(work.iter().map(|robots| robots.iter().sum()))?,
             slowest_s: middle(work.iter().map(|robots| robots.iter().copied().fold(0.0, f64::max)))?,
             mean_s: middle(rounds.iter().map(mean))?,
             gate_s: middle(attempts.iter().map(|attempt| attempt.gate_ns as f64 * 1e-9))?,
             apply_s: middle(applied.map(|&ns| ns as f64 * 1e-9)).unwrap_or(0.0),
+            soaking_s: middle(soaking.map(|ns| ns as f64 * 1e-9)),
             upload_bytes: rounds.first()?.upload_bytes,
             package_bytes: attempts.first()?.package_bytes,
         })
@@ -365,6 +371,7 @@ impl Measured {
     fn compose(&self, line: &WholeLine, run: &WholeTrace, carried: Carried) -> [f64; 4] {
         let cores = f64::from(line.cores);
         let writes_s = |count: f64| count * run.write_s();
+        let stage_writes = STAGE_WRITES + self.soaking_s.map_or(0.0, |_| SOAK_WRITES);
         let mut parts = [0.0; 4];
         for attempt in &run.attempts {
             let learning_s = (self.robots_s / cores).max(self.slowest_s);
@@ -373,8 +380,9 @@ impl Measured {
             parts[2] += self.gate_s + writes_s(CANDIDATE_WRITES);
             for (stage, &robots) in attempt.waves.iter().enumerate() {
                 let robots = f64::from(robots);
-                let writes = STAGE_WRITES + robots + if stage == 0 { PACKAGE_WRITES } else { 0.0 };
-                parts[3] += carried.down_s + robots / cores.min(robots) * self.apply_s;
+                let writes = stage_writes + robots + if stage == 0 { PACKAGE_WRITES } else { 0.0 };
+                parts[3] +=
+                    carried.down_s + robots / cores.min(robots) * (self.apply_s + self.soaking_s.unwrap_or(0.0));
                 parts[3] += writes_s(writes);
             }
         }

@@ -38,9 +38,10 @@ fn trace() -> FleetTrace {
         gate_ns: 500_000_000,
         canary_ns: 0,
         soak_s: 60.0,
+        soaking_ns: Some(4_000_000),
         waves: vec![1, 1, 2],
         package_bytes: 20_000,
-        apply_ns: ms(&[6]),
+        apply_ns: ms(&[2]),
         success: [0.5, 0.9],
         said: vec![],
         deployed: true,
@@ -73,8 +74,8 @@ fn an_attempt_is_put_together_as_a_calculation_by_hand_gives() {
     let outcome = WholeOutcome::of(&line(vec![run(&[460, 10, 500, 330], &[1, 1, 2])]), Some(&trace())).expect("a run");
     let composed: Vec<f64> = outcome.parts.iter().filter_map(|part| part.composed_s).collect();
     // Robots take 700 ms of two cores; 2.5 round trips of 10 ms and 80 ms for the upload; a write takes 1 ms. Each stage: 20 ms
-    // and 80 ms, 6 ms to apply, 8 writes, one for each robot; the first has 5 more.
-    let by_hand = [0.025 + 0.35 + 0.08 + 0.009, 0.002 + 0.008 + 0.004, 0.502, 0.3 + 0.018 + 0.024 + 0.004 + 0.005];
+    // and 80 ms, 6 ms to apply and soak, 10 writes, one for each robot; the first has 5 more.
+    let by_hand = [0.025 + 0.35 + 0.08 + 0.009, 0.002 + 0.008 + 0.004, 0.502, 0.3 + 0.018 + 0.03 + 0.004 + 0.005];
     composed.iter().zip(by_hand).for_each(|(a, b)| assert!((a - b).abs() < 1e-12, "{composed:?} {by_hand:?}"));
     assert!((outcome.end_to_end_s - 1.3).abs() < 1e-12 && outcome.agrees == Some(true), "{outcome:?}");
     assert_eq!((outcome.label, outcome.deployed, outcome.error_max), (Label::M, 1, Some(1e-4)));
@@ -123,9 +124,9 @@ fn the_formula_of_composed_cells_is_held_against_a_shaped_link() {
     let outcome = WholeOutcome::of(&shaped, Some(&trace())).expect("a run");
     let by_formula = outcome.by_formula.expect("a link and measured parts");
     let [uploads, rollout] = &by_formula.parts[..] else { panic!("{by_formula:?}") };
-    // 700 ms of two cores and 9 writes of 1 ms; then three stages of 6 ms for each robot beyond the cores, 8 writes and one for each robot, 5 once.
+    // 700 ms of two cores and 9 writes of 1 ms; then three stages of 6 ms for each robot beyond the cores, 10 writes and one for each robot, 5 once.
     let by_hand =
-        [0.35 + 0.009 + transfer_s(link, 10_000), 3.0 * transfer_s(link, 20_000) + 0.018 + 0.024 + 0.004 + 0.005];
+        [0.35 + 0.009 + transfer_s(link, 10_000), 3.0 * transfer_s(link, 20_000) + 0.018 + 0.03 + 0.004 + 0.005];
     for (part, by_hand) in [uploads, rollout].into_iter().zip(by_hand) {
         assert!((part.formula_s - by_hand).abs() < 1e-12, "{part:?} {by_hand}");
         assert!((part.error - (part.formula_s / part.emulated_s - 1.0)).abs() < 1e-12);
