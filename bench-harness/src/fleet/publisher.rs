@@ -17,7 +17,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use trust::decisions::{Admission, Decision, End};
-use trust::gate::Thresholds;
+use trust::gate::{Thresholds, Verdict};
 use trust::identity::{Identity, PublicIdentity};
 use trust::package::{ADAPTER, Origin, Package, RoundRecord};
 use trust::rollout::{Event, Plan, Rollout, Stage, Version};
@@ -92,7 +92,7 @@ impl Publisher {
                     let new = Policy { fingerprint, adapter: &new };
                     let draw = u32::try_from(deploying.terms.round).unwrap_or(u32::MAX);
                     let verdict = super::arms::verdict(lesson, [old, new], draw)?;
-                    say(format_args!("gate: {}", verdict.to_string().trim_end().replace('\n', ";")));
+                    say(format_args!("gate: {}", in_short(&verdict)));
                     Decision::Judged(verdict)
                 }
             };
@@ -286,6 +286,16 @@ impl Deployer for Publisher {
             Some(offer) => Move::Roll { package: (first && offer.package == package).then_some(bytes), offer },
             None => Move::Watch,
         })
+    }
+}
+
+/// A verdict in a line: the rules that a candidate broke. The decision log has all of them.
+fn in_short(verdict: &Verdict) -> String {
+    let broken: Vec<String> = verdict.findings().iter().filter(|rule| !rule.holds()).map(ToString::to_string).collect();
+    let holding = verdict.findings().len() - broken.len();
+    match verdict.passed() {
+        true => format!("passed, all {holding} rules hold"),
+        false => format!("refused, {holding} rules hold; {}", broken.join("; ")),
     }
 }
 
