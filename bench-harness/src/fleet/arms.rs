@@ -66,7 +66,7 @@ pub struct Soak {
     pub most_drop: f64,
 }
 
-/// The same for every robot and package, so nobody chooses it for a candidate. A test holds it to the matrix's.
+/// The same for every robot and package, so nobody chooses it for a candidate; and the matrix's.
 pub const SOAK: Soak = Soak { episodes: 20, most_drop: 0.4 };
 
 /// How a robot's notes on a soak are called.
@@ -171,7 +171,6 @@ mod tests {
     use super::super::files::adapter_bytes;
     use super::*;
     use crate::logs::scratch::Scratch;
-    use crate::matrix::learning::Budget;
     use rand::SeedableRng;
     use rand::rngs::ChaCha20Rng;
     use trust::identity::Identity;
@@ -237,11 +236,5 @@ mod tests {
         assert_eq!((arm.apply(good, None), world.adapter_file()), (Health::Healthy, Some(zero)));
         assert_eq!((arm.apply(world.model, None), world.adapter_file()), (Health::Healthy, None));
         assert_eq!(world.arm(able).running(), world.model);
-    }
-
-    #[test]
-    fn robots_soak_as_the_matrix_says_they_do() {
-        let budget = Budget::new(1);
-        assert_eq!(SOAK, Soak { episodes: budget.soak_episodes, most_drop: budget.soak_drop });
     }
 }

@@ -18,10 +18,12 @@ pub(super) struct Witnessed {
 }
 
 impl Witnessed {
-    /// Compares the log with its witness. A witness that is not there yet is begun.
+    /// Compares the log with its witness. A witness begins with an empty log: beside a log that has answered, one that is not there was
+    /// lost, and so may answers be.
     ///
     /// # Errors
-    /// [`Failure::Wrong`] where the log is not what the witness saw, with more behind it or not.
+    /// [`Failure::Wrong`] where the log is not what the witness saw, with more behind it or not; [`Failure::Usage`] without a witness that
+    /// can be read.
     pub(super) fn new(mut log: AnswerFile, witness: Option<&Path>) -> Result<Self, Failure> {
         if let Some(path) = witness {
             let wrong = |what: &dyn std::fmt::Display| Failure::Usage(format!("{}: {what}", path.display()));
@@ -31,7 +33,15 @@ impl Witnessed {
                     check(&log.entries().map_err(failed)?, seen)?;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    say(format_args!("a witness of the answer log begins at {}", head_text(log.head())));
+                    let (head, entries) = (log.head(), log.entries().map_err(failed)?.len());
+                    if entries > 0 {
+                        return Err(wrong(&format!(
+                            "no witness is there, and the answer log has {entries} entries. If you know that it is the newest, write {} \
+                             into that file; else restore the newest",
+                            head_text(head)
+                        )));
+                    }
+                    say(format_args!("a witness of the answer log begins at {}", head_text(head)));
                 }
                 Err(error) => return Err(wrong(&error)),
             }
@@ -109,6 +119,13 @@ mod tests {
         assert!(lives(&log, Some(&witness), &[]).is_err());
         fs::write(&log, &new).unwrap();
         lives(&log, Some(&witness), &[closed(3)]).unwrap();
+        // A witness that was lost, or comes late, is made by hand.
+        let seen = fs::read(&witness).unwrap();
+        fs::remove_file(&witness).unwrap();
+        let refused = lives(&log, Some(&witness), &[]).unwrap_err();
+        assert!(refused.contains(String::from_utf8_lossy(&seen).trim()), "{refused}");
+        assert!(!witness.exists(), "it does not begin by itself");
+        fs::write(&witness, &seen).unwrap();
         // A crash between the two: the log is ahead, and the witness follows.
         lives(&log, None, &[closed(4)]).unwrap();
         lives(&log, Some(&witness), &[]).unwrap();

@@ -6,6 +6,7 @@ use super::replay::{Lesson, Lessons};
 use super::trace::{AttemptTrace, FleetTrace, RoundTrace};
 use crate::clock::cpu_ns;
 use crate::failure::Failure;
+use crate::fleet::arms::SOAK;
 use crate::interrupt;
 use crate::judging::{self, Policy};
 use crate::progress::Progress;
@@ -71,8 +72,8 @@ impl Budget {
             outside: 8,
             episodes: 50,
             applied: 3,
-            soak_episodes: 20,
-            soak_drop: 0.4,
+            soak_episodes: SOAK.episodes,
+            soak_drop: SOAK.most_drop,
             seed: 1,
         }
     }
