@@ -96,6 +96,9 @@ fn told(news: News) -> String {
                     format!("left out: {}", robots.iter().map(Id::short).collect::<Vec<_>>().join(", "))
                 }
                 Answer::UsedUp(why) => format!("no answer: {why}"),
+                Answer::Spent(why) => {
+                    format!("no mean, and its updates are used up; the next round trains anew: {why}")
+                }
             };
             format!("round {}, attempt {}: {what}", attempted.round, attempted.attempt)
         }

@@ -3,7 +3,8 @@
 use crate::means::{Means, Opened};
 use folding::Question;
 use folding::lwe::{
-    AnswerLog, HolderKey, Keys, Manifest, Policy, Refusal, StoredSumError, VerifiedManifest, Verifier, close,
+    AnswerLog, Attempt, Entry, HolderKey, Keys, Manifest, Policy, Refusal, StoredSumError, VerifiedManifest, Verifier,
+    close,
 };
 use kernels::Backend;
 use link::{Link, LinkError};
@@ -41,7 +42,15 @@ pub(crate) enum NotNow {
 }
 
 fn used_up(why: impl std::fmt::Display) -> Answer {
-    Answer::UsedUp(why.to_string().chars().take(300).collect())
+    Answer::UsedUp(bounded(why))
+}
+
+fn spent(why: impl std::fmt::Display) -> Answer {
+    Answer::Spent(bounded(why))
+}
+
+fn bounded(why: impl std::fmt::Display) -> String {
+    why.to_string().chars().take(300).collect()
 }
 
 /// What a mean was made from, in the order of the robots' names.
@@ -93,7 +102,7 @@ impl Custody<'_> {
             Ok(mean) => {
                 let attempted = Attempted { round: terms.round, attempt: terms.attempt };
                 let opened = Opened { mean, manifests: digest(&verified) };
-                Ok(self.means.put(attempted, &opened).map_or_else(used_up, |()| Answer::Opened))
+                Ok(self.means.put(attempted, &opened).map_or_else(spent, |()| Answer::Opened))
             }
             Err(refusal) => self.refused(terms, refusal),
         }
@@ -119,7 +128,8 @@ impl Custody<'_> {
                 Ok(Answer::LeaveOut(robots.into_iter().map(Id::from).collect()))
             }
             Refusal::Key(robot, _) => Ok(Answer::LeaveOut(vec![robot.into()])),
-            Refusal::Answered(_) | Refusal::Mismatch(_) => Ok(used_up(refusal)),
+            Refusal::Answered(attempt) => self.settled(attempt, refusal),
+            Refusal::Mismatch(_) => Ok(spent(refusal)),
             Refusal::TooFew { .. } => {
                 self.close(terms)?;
                 Ok(used_up(refusal))
@@ -127,6 +137,13 @@ impl Custody<'_> {
             // What else there is, this server can mend or this party must: nothing was used up.
             refusal => Err(NotNow::Failed(refusal.to_string())),
         }
+    }
+
+    /// What is left of an attempt that was settled before: answered, its updates are in the log; closed, they are in nobody's.
+    fn settled(&mut self, attempt: Attempt, why: impl std::fmt::Display) -> Result<Answer, NotNow> {
+        let entries = self.log.entries().map_err(|error| NotNow::Failed(error.to_string()))?;
+        let answered = |entry: &Entry| matches!(entry, Entry::Answered { attempt: known, .. } if *known == attempt);
+        Ok(if entries.iter().any(answered) { spent(why) } else { used_up(why) })
     }
 
     /// Records that an attempt gets no answer.
@@ -139,7 +156,8 @@ impl Custody<'_> {
         }
         let round = terms.round().map_err(|error| NotNow::Failed(error.to_string()))?;
         match close(round.agreement().attempt(), self.log) {
-            Ok(()) | Err(Refusal::Answered(_)) => Ok(used_up("too few robots")),
+            Ok(()) => Ok(used_up("too few robots")),
+            Err(Refusal::Answered(attempt)) => self.settled(attempt, "too few robots"),
             Err(refusal) => Err(NotNow::Failed(refusal.to_string())),
         }
     }
@@ -161,11 +179,12 @@ mod tests {
         }
     }
 
-    /// Which attempt is to be closed is the server's word.
-    #[test]
-    fn a_server_cannot_have_attempts_closed_out_of_order() {
-        let key = HolderKey::from_seed(&Secret::new([7; HOLDER_SEED_LEN]));
-        let attempt = |attempt| Terms {
+    fn key() -> HolderKey {
+        HolderKey::from_seed(&Secret::new([7; HOLDER_SEED_LEN]))
+    }
+
+    fn terms(key: &HolderKey, attempt: u32) -> Terms {
+        Terms {
             fleet: "arms".into(),
             round: 3,
             attempt,
@@ -177,21 +196,52 @@ mod tests {
             planned: 20,
             quorum: 18,
             least: 16,
-        };
-        let mut log = ForgetfulLog::default();
-        let mut custody = Custody {
-            key: &key,
+        }
+    }
+
+    fn custody<'a>(key: &'a HolderKey, log: &'a mut ForgetfulLog, backend: &'a Cpu) -> Custody<'a> {
+        Custody {
+            key,
             fleet: "arms".into(),
             verifier: &Nobody,
             policy: Policy::default(),
-            log: &mut log,
+            log,
             means: Means::new(Path::new("unused")),
-            backend: &Cpu::best(1),
-        };
-        let refused = custody.close(&attempt(1));
+            backend,
+        }
+    }
+
+    /// Which attempt is to be closed is the server's word.
+    #[test]
+    fn a_server_cannot_have_attempts_closed_out_of_order() {
+        let (key, mut log, cpu) = (key(), ForgetfulLog::default(), Cpu::best(1));
+        let mut custody = custody(&key, &mut log, &cpu);
+        let refused = custody.close(&terms(&key, 1));
         assert!(matches!(refused, Err(NotNow::Failed(why)) if why == "attempt 0 is still open: close it first"));
-        assert!(matches!(custody.close(&attempt(0)), Ok(Answer::UsedUp(_))));
-        assert!(matches!(custody.close(&attempt(1)), Ok(Answer::UsedUp(_))));
+        assert!(matches!(custody.close(&terms(&key, 0)), Ok(Answer::UsedUp(_))));
+        assert!(matches!(custody.close(&terms(&key, 1)), Ok(Answer::UsedUp(_))));
+        assert_eq!(log.entries().map(|entries| entries.len()), Ok(2));
+    }
+
+    /// A server that asks again is told the same, so that it goes on to the right attempt.
+    #[test]
+    fn what_was_answered_has_spent_its_updates_and_what_was_closed_has_not() {
+        let (key, mut log, cpu) = (key(), ForgetfulLog::default(), Cpu::best(1));
+        let attempt = |number| terms(&key, number).round().expect("a round").agreement().attempt();
+        log.append(&Entry::Closed { attempt: attempt(0) }).expect("a log");
+        log.append(&Entry::Answered { attempt: attempt(1), set: [0; 32], updates: vec![[1; 32]] }).expect("a log");
+        let mut custody = custody(&key, &mut log, &cpu);
+        for (number, spent) in [(0, false), (1, true)] {
+            let asked = [
+                custody.close(&terms(&key, number)),
+                custody.refused(&terms(&key, number), Refusal::Answered(attempt(number))),
+            ];
+            for answer in asked {
+                let Ok(answer) = answer else { panic!("attempt {number} is settled") };
+                assert_eq!(matches!(answer, Answer::Spent(_)), spent, "{answer:?}");
+                assert_eq!(matches!(answer, Answer::UsedUp(_)), !spent, "{answer:?}");
+            }
+        }
         assert_eq!(log.entries().map(|entries| entries.len()), Ok(2));
     }
 }

@@ -235,9 +235,12 @@ pub enum Answer {
     /// These robots' uploads do not open: leave them out.
     #[n(1)]
     LeaveOut(#[n(0)] Vec<Id>),
-    /// The attempt has no answer and will get none.
+    /// The attempt has no answer and will get none. Its updates may enter the next one.
     #[n(2)]
     UsedUp(#[n(0)] String),
+    /// The attempt was answered, and there is no mean: its updates may enter no other attempt.
+    #[n(3)]
+    Spent(#[n(0)] String),
 }
 
 /// Who gets what.

@@ -242,6 +242,10 @@ impl Rounds {
             Answer::UsedUp(_) if open || attempt.stage == Stage::Closing => {
                 Ok(vec![Event::Ended { next: self.after(asked) }])
             }
+            // Robots would bring the same updates to another attempt at this round; in the next round they train new ones.
+            Answer::Spent(_) if open || attempt.stage == Stage::Closing => {
+                Ok(vec![Event::Ended { next: Attempted { round: asked.round + 1, attempt: 0 } }])
+            }
             Answer::LeaveOut(robots) if open => {
                 let out: BTreeSet<&Id> = robots.iter().collect();
                 let left = attempt.set().filter(|(robot, _)| !out.contains(robot)).count() as u64;

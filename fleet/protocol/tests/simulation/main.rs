@@ -57,7 +57,7 @@ fn the_same_seed_is_the_same_fleet() {
 /// The storm must be one: otherwise the first test says little.
 #[test]
 fn faults_happen() {
-    let (mut crashes, mut cuts, mut lost, mut attempts) = (0, 0, 0, 0);
+    let (mut crashes, mut cuts, mut lost, mut spent, mut attempts) = (0, 0, 0, 0, 0);
     for seed in 0..20 {
         let mut world = World::new(seed);
         world.faults = true;
@@ -65,8 +65,10 @@ fn faults_happen() {
         crashes += world.crashes.iter().sum::<u32>();
         cuts += world.cuts;
         lost += world.lost;
+        spent += world.spent;
         attempts = attempts.max(world.attempts_seen());
         assert!(world.crashes[Side::Server as usize] > 0, "seed {seed}");
     }
     assert!(crashes > 100 && cuts > 20 && lost > 200 && attempts > 1, "{crashes} {cuts} {lost} {attempts}");
+    assert!(spent > 0, "no answer was without a mean");
 }

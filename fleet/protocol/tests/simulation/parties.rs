@@ -35,7 +35,10 @@ struct Custody {
     settled: BTreeSet<Attempted>,
     /// Sets of the means that are kept.
     means: BTreeMap<Attempted, Vec<Id>>,
-    opened: BTreeMap<Attempted, Vec<Vec<u8>>>,
+    /// How often each attempt was answered, with a mean or without.
+    answered: BTreeMap<Attempted, u32>,
+    /// Updates in answers, by robot and round: a robot has one for each round.
+    updates: BTreeSet<(Id, u64)>,
 }
 
 pub(crate) struct World {
@@ -55,6 +58,8 @@ pub(crate) struct World {
     pub(crate) crashes: [u32; 3],
     pub(crate) cuts: u32,
     pub(crate) lost: u32,
+    /// Answers without a mean.
+    pub(crate) spent: u32,
     attempts: BTreeSet<Attempted>,
 }
 
@@ -81,6 +86,7 @@ impl World {
             crashes: [0; 3],
             cuts: 0,
             lost: 0,
+            spent: 0,
             attempts: BTreeSet::new(),
         }
     }
@@ -289,8 +295,9 @@ impl World {
                 self.open(attempted, revision, &manifests)
             }
             HolderStep::Close(terms) => {
-                self.custody.settled.insert(Attempted { round: terms.round, attempt: terms.attempt });
-                HolderInput::Answer(Answer::UsedUp("too few".into()))
+                let attempted = Attempted { round: terms.round, attempt: terms.attempt };
+                self.custody.settled.insert(attempted);
+                HolderInput::Answer(self.no_answer(attempted))
             }
             HolderStep::Deploy { terms, enrolled, healths, .. } => {
                 let package = Id([0x40 + terms.round as u8; 32]);
@@ -337,10 +344,23 @@ impl World {
         if revision == 0 && self.below(4) == 0 {
             return HolderInput::Answer(Answer::LeaveOut(vec![set[0]]));
         }
-        if !self.custody.settled.insert(attempted) {
-            return HolderInput::Answer(Answer::UsedUp("answered".into()));
+        if self.custody.settled.contains(&attempted) {
+            return HolderInput::Answer(self.no_answer(attempted));
         }
-        self.custody.opened.entry(attempted).or_default().push(vec![]);
+        let again = set.iter().filter(|robot| self.custody.updates.contains(&(**robot, attempted.round)));
+        let again: Vec<Id> = again.copied().collect();
+        if !again.is_empty() {
+            return HolderInput::Answer(Answer::LeaveOut(again));
+        }
+        self.custody.settled.insert(attempted);
+        *self.custody.answered.entry(attempted).or_default() += 1;
+        for robot in &set {
+            assert!(self.custody.updates.insert((*robot, attempted.round)), "seed {}: {robot:?} twice", self.seed);
+        }
+        if self.fault(10) {
+            // The sum is not that of the manifests.
+            return HolderInput::Answer(self.no_answer(attempted));
+        }
         if self.fault(10) {
             // A crash behind the record, before the mean is kept.
             self.crashes[Side::Holder as usize] += 1;
@@ -349,6 +369,16 @@ impl World {
         }
         self.custody.means.insert(attempted, set);
         HolderInput::Answer(Answer::Opened)
+    }
+
+    /// Of an attempt that is settled and has no mean.
+    fn no_answer(&mut self, attempted: Attempted) -> Answer {
+        if self.custody.answered.contains_key(&attempted) {
+            self.spent += 1;
+            Answer::Spent("answered".into())
+        } else {
+            Answer::UsedUp("too few".into())
+        }
     }
 
     fn opened_terms(&self, attempted: Attempted) -> tensorguard_protocol::Terms {
@@ -362,8 +392,11 @@ impl World {
     }
 
     pub(crate) fn check_end(&self) {
-        for (attempted, times) in &self.custody.opened {
-            assert_eq!(times.len(), 1, "seed {}: {attempted:?} was opened more than once", self.seed);
+        for (attempted, times) in &self.custody.answered {
+            assert_eq!(*times, 1, "seed {}: {attempted:?} was answered more than once", self.seed);
+            // Robots would bring updates that were in an answer.
+            let next = Attempted { attempt: attempted.attempt + 1, ..*attempted };
+            assert!(!self.attempts.contains(&next), "seed {}: {next:?} behind an answer", self.seed);
         }
         for (attempted, set) in &self.custody.means {
             let distinct: BTreeSet<_> = set.iter().collect();

@@ -311,7 +311,9 @@ fn a_key_holder_that_cannot_keep_the_mean_gives_no_second_answer_and_the_next_ro
         arms.into_iter().map(|arm| arm.join().unwrap()).collect::<Vec<_>>()
     });
     check_mean(&arms, robots, length);
-    assert!(matches!(&answers[0], (0, Answer::UsedUp(why)) if why.contains("cannot be kept")), "{answers:?}");
+    assert!(matches!(&answers[0], (0, Answer::Spent(why)) if why.contains("cannot be kept")), "{answers:?}");
+    let in_round_0 = answers.iter().filter(|(round, _)| *round == 0).count();
+    assert_eq!(in_round_0, 1, "no other attempt brings the same updates: {answers:?}");
     let opened: Vec<u64> =
         answers.iter().filter(|(_, answer)| *answer == Answer::Opened).map(|(round, _)| *round).collect();
     assert_eq!(opened, [1], "{answers:?}");
