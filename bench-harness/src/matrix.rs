@@ -17,6 +17,7 @@ pub mod link;
 pub mod outcome;
 pub mod page;
 pub mod pipeline;
+pub mod recorded;
 pub mod replay;
 pub mod rules;
 pub mod run;

@@ -67,6 +67,11 @@ impl Progress {
         self.later = later;
     }
 
+    /// So many steps come to those that were known.
+    pub fn more(&mut self, steps: usize) {
+        self.steps += steps;
+    }
+
     /// Says how the step at hand is doing: an interval so far.
     pub fn live(&mut self, what: &str) {
         self.say("live", self.done, what);
@@ -134,6 +139,8 @@ mod tests {
         assert_eq!(progress.left_s(), Some(0.0));
         progress.later(Duration::from_secs(300));
         assert_eq!(progress.left_s(), Some(300.0));
+        progress.more(3);
+        assert!(progress.left_s() > Some(300.0));
     }
 
     #[test]

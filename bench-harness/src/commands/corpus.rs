@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use tensorguard::clock::cpu_ns;
 use tensorguard::failure::Failure;
 use tensorguard::machine::Machine;
+use tensorguard::matrix::recorded::{failed, open};
 use tensorguard::progress::Progress;
 use tensorguard::record::journal::{self, Journal, clean_enough};
 use tensorguard::record::learning::{self, LearningLine, Successes};
@@ -25,6 +26,7 @@ Examples:
   tensorguard corpus make --task reinforcement --rounds 10 --out rl.corpus
   tensorguard corpus make --size 10mb --robots 4 --rounds 2 --out big.corpus  few robots
   tensorguard corpus verify il.corpus --hash 1f0c...                          is it what a result names?
+  tensorguard run --corpus il.corpus                                          the matrix with these updates
   tensorguard corpus stats il.corpus
   tensorguard corpus stats il.corpus --out results                            kept as a record, to be verified
 
@@ -32,7 +34,7 @@ The same command on the same machine trains the same updates. The hash also cove
 a corpus made again has another one.";
 
 /// Records real training once: how robots learn, to be checked, replayed and kept. The matrix trains its own updates, and names
-/// them by hash in its result.
+/// them by hash in its result, or replays a corpus (`tensorguard run --corpus`).
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CorpusCommand {
@@ -211,22 +213,6 @@ fn successes(pair: &corpus::Pair) -> Successes {
     let count = |record: &workload::Record| record.episodes.iter().filter(|episode| episode.success).count() as u32;
     let of = |evaluation: &workload::Evaluation| evaluation.records.iter().map(count).collect();
     Successes { old: of(&pair.old), new: of(&pair.new) }
-}
-
-fn open(file: &Path) -> Result<Corpus<BufReader<File>>, Failure> {
-    let shown = file.display();
-    let opened = File::open(file).map_err(|error| {
-        Failure::Usage(format!("cannot open {shown}: {error}. `tensorguard corpus make --out {shown}` makes one"))
-    })?;
-    Corpus::open(BufReader::new(opened)).map_err(failed)
-}
-
-fn failed(fault: workload::Fault) -> Failure {
-    match fault {
-        workload::Fault::Config(why) => Failure::Usage(why),
-        workload::Fault::Malformed(why) => Failure::Wrong(why),
-        other => Failure::Internal(other.to_string()),
-    }
 }
 
 fn megabytes(bytes: u64) -> String {

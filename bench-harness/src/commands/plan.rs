@@ -34,7 +34,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let request = self.which.request(&self.how);
+        let request = self.which.request(&self.how)?;
         let fleets = run::cells(&request)?;
         let whole = run::whole_of(&request, &fleets);
         let mut text = String::new();
@@ -50,7 +50,12 @@ impl Plan {
         }
         for (fleet, link) in whole.iter().flat_map(|(fleet, links)| links.iter().map(move |link| (fleet, link))) {
             let (cell, runs) = (whole::cell_name(*fleet, request.shaping, *link), request.whole_runs);
-            let _ = writeln!(text, "{cell:28} {:8} end to end, runs: {runs}", format!("{:?}", request.shaping.label()));
+            let tries = match request.tries() {
+                1 => String::new(),
+                most => format!("; where others take the processor, up to {most} tries"),
+            };
+            let label = format!("{:?}", request.shaping.label());
+            let _ = writeln!(text, "{cell:28} {label:8} end to end, runs: {runs}{tries}");
         }
         if whole.is_none() {
             let _ = writeln!(text, "nothing goes end to end: {}", run::NO_WHOLE);

@@ -11,6 +11,7 @@ use tensorguard::matrix::explain::explain;
 use tensorguard::matrix::grid::Preset;
 use tensorguard::matrix::learning::Budget;
 use tensorguard::matrix::pipeline::Profile;
+use tensorguard::matrix::recorded;
 use tensorguard::matrix::run::{self, REPORT, Request};
 use tensorguard::matrix::summary::summary;
 use tensorguard::record::Label;
@@ -24,10 +25,12 @@ Examples:
   tensorguard run --filter 'clients>=20 && net==10mbit'              some cells of it
   tensorguard run --preset standard --time-budget 10m                what fits, the rest named as not run
   tensorguard run --preset standard --resume tensorguard-results/... go on after Ctrl-C
+  tensorguard run --profile 8bit,4bit                                do four bits pay? side by side in one result
+  tensorguard run --corpus il.corpus                                 training that `corpus make` recorded, replayed
   tensorguard run --link paced                                       end to end over 10, 100 and 1000 Mbit/s
   tensorguard run --require M                                        nothing derived: the cell that goes end to end alone
 
-Keys of a filter: task, clients, size, net, rtt. Compare by == != >= <= > <, join by &&.";
+Keys of a filter: task, clients, size, net, rtt, profile. Compare by == != >= <= > <, join by &&.";
 
 /// Time per deployed improvement over the matrix: robots x update sizes x links x ways of learning, encrypted and plain.
 #[derive(Debug, Args)]
@@ -77,9 +80,9 @@ pub(super) struct Which {
     /// Only cells for which this holds.
     #[arg(long, default_value = "")]
     filter: String,
-    /// How values travel.
-    #[arg(long, value_enum, default_value_t = Profile::Bits8)]
-    profile: Profile,
+    /// How values travel: 8bit, 4bit or dense; several, as in 8bit,4bit, stand side by side in one result.
+    #[arg(long, value_enum, value_name = "PROFILES", value_delimiter = ',', default_value = Profile::Bits8.name())]
+    profile: Vec<Profile>,
     /// Robots that train for themselves in a round; beyond, robots send what these learned, and training is labelled R. By default
     /// ten, five where an update has 1 MB, two where it has 10 MB.
     #[arg(long, value_name = "ROBOTS", value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -87,22 +90,35 @@ pub(super) struct Which {
     /// The seed of base policies, robots and keys.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Replay this corpus instead of training: fleets of its way of learning and size, by its seed, one attempt in each campaign; training
+    /// is labelled R. `tensorguard corpus make` makes one. The cell that goes end to end trains all the same.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["train", "seed"])]
+    corpus: Option<PathBuf>,
 }
 
 impl Which {
-    pub(super) fn request(&self, how: &How) -> Request {
+    pub(super) fn request(&self, how: &How) -> Result<Request, Failure> {
         let mut budget = Budget::new(self.preset.campaigns());
-        (budget.profile, budget.seed) = (self.profile, self.seed);
+        // In whatever order and however often they are named: it is the same run.
+        let profiles: Vec<Profile> =
+            Profile::ALL.into_iter().filter(|profile| self.profile.contains(profile)).collect();
+        (budget.profile, budget.seed) = (profiles[0], self.seed);
         budget.most_trained = self.train;
         let How { link: shaping, require, end_to_end } = how;
-        Request {
+        let request = Request {
             preset: self.preset,
             filter: self.filter.clone(),
             time_budget: None,
             require: require.clone(),
             budget,
+            profiles,
+            recorded: None,
             shaping: *shaping,
             whole_runs: end_to_end.unwrap_or(self.preset.whole_runs()),
+        };
+        match &self.corpus {
+            Some(file) => recorded::replaying(file, request),
+            None => Ok(request),
         }
     }
 }
@@ -121,15 +137,21 @@ fn label(text: &str) -> Result<Label, String> {
 impl Run {
     /// What `tensorguard` without a command does.
     pub(crate) fn smoke() -> Self {
-        let which =
-            Which { preset: Preset::Smoke, filter: String::new(), profile: Profile::Bits8, train: None, seed: 1 };
+        let which = Which {
+            preset: Preset::Smoke,
+            filter: String::new(),
+            profile: vec![Profile::Bits8],
+            train: None,
+            seed: 1,
+            corpus: None,
+        };
         let how = How { link: Shaping::Loopback, end_to_end: None, require: vec![] };
         Self { which, engine: Engine { isa: None }, time_budget: None, how, out: OUT.into(), resume: None }
     }
 
     pub(crate) fn run(&self) -> Result<(), Failure> {
         interrupt::listen()?;
-        let request = Request { time_budget: self.time_budget, ..self.which.request(&self.how) };
+        let request = Request { time_budget: self.time_budget, ..self.which.request(&self.how)? };
         let (folder, record) = run::run(&self.engine.cpu(1)?, &request, &self.out, self.resume.as_deref())?;
         print(&summary(&record))?;
         // Where nothing was run there is no page.

@@ -342,7 +342,7 @@ mod tests {
     }
 
     const NEWEST: Composition = Composition::NEWEST;
-    const CELL: Cell = Cell { task: Task::Imitation, clients: 2, size: Size::Kb10, link: LINKS[1] };
+    const CELL: Cell = Cell { task: Task::Imitation, clients: 2, size: Size::Kb10, link: LINKS[1], profile: None };
 
     #[test]
     fn an_attempt_is_the_sum_of_its_parts_by_hand() {

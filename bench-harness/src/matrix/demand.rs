@@ -95,9 +95,9 @@ pub fn verdict(request: &Request, record: &Record) -> Result<(), Failure> {
     if !apart.is_empty() {
         let allowed = 100.0 * whole::TOLERANCE;
         return Err(Failure::Unmet(format!(
-            "composed totals are more than {allowed:.0} % from what went end to end, so they are not to be published; {}. Repeat it on \
-             a machine that does nothing else",
-            apart.join("; ")
+            "composed totals are more than {allowed:.0} % from what went end to end, so they are not to be published; {}. {}",
+            apart.join("; "),
+            advice(record)
         )));
     }
     if record.end_to_end.iter().all(|whole| whole.agrees.is_none()) {
@@ -107,6 +107,17 @@ pub fn verdict(request: &Request, record: &Record) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// What to do about totals that are apart.
+fn advice(record: &Record) -> &'static str {
+    let apart = || record.end_to_end.iter().filter(|whole| whole.agrees == Some(false));
+    let quiet = |whole: &whole::WholeOutcome| whole.tries.iter().any(|one| one.counts && one.quiet == Some(true));
+    if apart().any(quiet) {
+        "The machine was quiet, so a part is missing in what is put together, or put together wrongly: part by part is in the report"
+    } else {
+        "Repeat it on a machine that does nothing else"
+    }
 }
 
 /// What a record holds, against what was demanded: whatever was planned, this is what counts.
@@ -135,6 +146,7 @@ mod tests {
     use super::super::grid::Preset;
     use super::super::run::cells;
     use super::*;
+    use crate::matrix::pipeline::Profile;
     use crate::record::journal::read_limited;
     use crate::shaping::Shaping;
     use std::path::Path;
@@ -146,6 +158,8 @@ mod tests {
             time_budget: None,
             require: require.to_vec(),
             budget: Budget::new(1),
+            profiles: vec![Profile::Bits8],
+            recorded: None,
             shaping: Shaping::Loopback,
             whole_runs: 0,
         }

@@ -62,7 +62,9 @@ fn guess(fleets: &[Fleet], campaigns: u32, lines: &[Line]) -> Option<(Duration, 
         lines.iter().find_map(|line| if let Line::Footer(footer) = line { Some(footer.wall_ns) } else { None })?;
     let all: f64 = traces().map(computing_ns).sum();
     let of = |fleet: &Fleet| {
-        let trace = traces().find(|trace| trace.fleet == *fleet)?;
+        // How values travel matters little beside training.
+        let alike = |trace: &&FleetTrace| Fleet { profile: fleet.profile, ..trace.fleet } == *fleet;
+        let trace = traces().find(|trace| trace.fleet == *fleet).or_else(|| traces().find(alike))?;
         Some(computing_ns(trace) / trace.campaigns.len().max(1) as f64)
     };
     let known: Vec<f64> = fleets.iter().filter_map(of).collect();
@@ -104,13 +106,15 @@ mod tests {
     use super::*;
     use crate::filter::Filter;
     use crate::matrix::grid::Cell;
+    use crate::matrix::pipeline::Profile;
 
     fn standard() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/2026-11-22-amd-epyc-2c-matrix-standard")
     }
 
     fn fleets(preset: Preset, filter: &str) -> Vec<Fleet> {
-        let cells = preset.cells(&Filter::parse::<Cell>(filter).expect("a filter")).expect("cells");
+        let filter = Filter::parse::<Cell>(filter).expect("a filter");
+        let cells = preset.cells(&filter, &[Profile::Bits8]).expect("cells");
         let mut fleets: Vec<Fleet> = cells.iter().map(Cell::fleet).collect();
         fleets.dedup();
         fleets

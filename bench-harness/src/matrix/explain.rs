@@ -69,10 +69,15 @@ fn story(cell: &CellOutcome, text: &mut String) -> std::fmt::Result {
     let tpdi = &encrypted.tpdi;
     writeln!(text, "{}: {} robots, updates of {} bytes as fp32.", cell.cell, cell.clients, cell.update_bytes)?;
     writeln!(text, "Over {} Mbit/s with {} ms there and back.", cell.mbit_per_s, cell.rtt_ms)?;
+    if let Some(profile) = cell.profile {
+        writeln!(text, "Values travel as {}.", profile.name())?;
+    }
     if cell.min_clients < super::grid::DEFAULT_MIN_CLIENTS {
         writeln!(text, "The key holder's least number of robots was lowered to {}.", cell.min_clients)?;
     }
-    if cell.trained < cell.clients {
+    if cell.trained == 0 {
+        writeln!(text, "No robot trained: all sent what those of a recorded corpus had learned.")?;
+    } else if cell.trained < cell.clients {
         writeln!(text, "{} robots trained; the others sent what these had learned.", cell.trained)?;
     }
     writeln!(

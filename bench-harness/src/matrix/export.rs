@@ -3,6 +3,7 @@
 use super::compose::Arm;
 use super::explain::{duration, mix};
 use super::outcome::{ArmOutcome, CellOutcome};
+use super::pipeline::Profile;
 use super::tpdi::{Clock, Figure};
 use super::whole::WholeOutcome;
 use crate::decision::export::{escape, label};
@@ -95,6 +96,7 @@ pub fn csv(record: &Record) -> String {
         "update_bytes",
         "mbit_per_s",
         "rtt_ms",
+        "profile",
         "arm",
         "total",
         "seconds",
@@ -125,6 +127,7 @@ pub fn csv(record: &Record) -> String {
                 arm.upload_bytes.to_string(),
             ];
             let [robots, size, mbit, rtt, deployed, attempts, sent] = &whole;
+            let profile = cell.profile_in(&record.header.config).map_or("", Profile::name);
             text += &line(&[
                 &record.header.id,
                 &cell.cell,
@@ -133,6 +136,7 @@ pub fn csv(record: &Record) -> String {
                 size,
                 mbit,
                 rtt,
+                profile,
                 name,
                 total,
                 &seconds,
@@ -163,6 +167,7 @@ fn whole_line(record: &Record, whole: &WholeOutcome) -> String {
         cell,
         "",
         &robots,
+        "",
         "",
         "",
         "",
@@ -329,7 +334,7 @@ mod tests {
         let record = recorded();
         let csv = csv(&record);
         for line in csv.lines().skip(1) {
-            let shares: Vec<f64> = line.split(',').skip(15).map(|share| share.parse().expect("a share")).collect();
+            let shares: Vec<f64> = line.split(',').skip(16).map(|share| share.parse().expect("a share")).collect();
             assert!(shares.len() == 5 && (shares.iter().sum::<f64>() - 1.0).abs() < 1e-3, "{line}");
         }
         let markdown = markdown(&record);

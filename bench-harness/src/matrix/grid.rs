@@ -1,5 +1,6 @@
 //! The matrix: how many robots, how large an update, over which link, learning how.
 
+use super::pipeline::Profile;
 use crate::failure::Failure;
 use crate::filter::{Filter, Properties, Value};
 use schemars::JsonSchema;
@@ -39,6 +40,10 @@ pub struct Cell {
     pub size: Size,
     /// Over what.
     pub link: Link,
+    /// How values travel, where a run has several; else it is in its budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub profile: Option<Profile>,
 }
 
 impl Cell {
@@ -52,8 +57,8 @@ impl Cell {
     /// What it shares with the cells that differ from it by their link alone.
     #[must_use]
     pub fn fleet(&self) -> Fleet {
-        let Self { task, clients, size, .. } = *self;
-        Fleet { task, clients, size }
+        let Self { task, clients, size, profile, .. } = *self;
+        Fleet { task, clients, size, profile }
     }
 }
 
@@ -74,11 +79,16 @@ pub struct Fleet {
     /// How large an update is.
     #[schemars(with = "String")]
     pub size: Size,
+    /// How values travel, where a run has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub profile: Option<Profile>,
 }
 
 impl fmt::Display for Fleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}x{}", self.task.name(), self.clients, self.size.name())
+        write!(f, "{}-{}x{}", self.task.name(), self.clients, self.size.name())?;
+        self.profile.map_or(Ok(()), |profile| write!(f, "-{}", profile.name()))
     }
 }
 
@@ -94,7 +104,7 @@ pub fn bytes(size: Size) -> u64 {
 }
 
 impl Properties for Cell {
-    const KEYS: &'static [&'static str] = &["task", "clients", "size", "net", "rtt"];
+    const KEYS: &'static [&'static str] = &["task", "clients", "size", "net", "rtt", "profile"];
 
     fn value(&self, key: &str) -> Option<Value> {
         Some(match key {
@@ -103,6 +113,7 @@ impl Properties for Cell {
             "size" => Value::Number(bytes(self.size) as f64),
             "net" => Value::Number(f64::from(self.link.mbit_per_s) * 1e6),
             "rtt" => Value::Number(self.link.rtt_ms.into()),
+            "profile" => Value::Word(self.profile?.name()),
             _ => return None,
         })
     }
@@ -181,26 +192,30 @@ impl Preset {
         }
     }
 
-    /// The cells of this preset that the filter admits, those of one fleet together.
+    /// The cells of this preset that the filter admits, with values that travel in each of these ways; those of one fleet together. They
+    /// are named by how values travel where there are several ways.
     ///
     /// # Errors
     /// [`Failure::Nothing`] where there are none, [`Failure::Usage`] for a filter that compares a word with a number.
-    pub fn cells(self, filter: &Filter) -> Result<Vec<Cell>, Failure> {
+    pub fn cells(self, filter: &Filter, profiles: &[Profile]) -> Result<Vec<Cell>, Failure> {
+        let ways: Vec<(Task, Size, Profile)> = [Task::Imitation, Task::Reinforcement]
+            .into_iter()
+            .flat_map(|task| Size::ALL.map(|size| (task, size)))
+            .flat_map(|(task, size)| profiles.iter().map(move |&profile| (task, size, profile)))
+            .collect();
         let mut cells = Vec::new();
-        for task in [Task::Imitation, Task::Reinforcement] {
-            for size in Size::ALL {
-                for clients in CLIENTS {
-                    for link in LINKS {
-                        let cell = Cell { task, clients, size, link };
-                        if self.holds(&cell) && filter.admits(&cell)? {
-                            cells.push(cell);
-                        }
+        for (task, size, profile) in ways {
+            for clients in CLIENTS {
+                for link in LINKS {
+                    let cell = Cell { task, clients, size, link, profile: Some(profile) };
+                    if self.holds(&cell) && filter.admits(&cell)? {
+                        cells.push(Cell { profile: cell.profile.filter(|_| profiles.len() > 1), ..cell });
                     }
                 }
             }
         }
         if cells.is_empty() {
-            let why = "no cell of this preset passes the filter; `tensorguard plan --preset full` lists all cells";
+            let why = "no cell of this preset passes the filter; `tensorguard plan --preset full` lists all cells of a --profile";
             return Err(Failure::Nothing(why.to_owned()));
         }
         Ok(cells)
@@ -212,7 +227,7 @@ mod tests {
     use super::*;
 
     fn cells(preset: Preset, filter: &str) -> Result<Vec<Cell>, Failure> {
-        preset.cells(&Filter::parse::<Cell>(filter)?)
+        preset.cells(&Filter::parse::<Cell>(filter)?, &[Profile::Bits8])
     }
 
     #[test]
@@ -234,8 +249,27 @@ mod tests {
     }
 
     #[test]
+    fn cells_are_named_by_how_values_travel_only_where_there_are_several_ways() {
+        let named = |filter: &str, profiles: &[Profile]| {
+            let filter = Filter::parse::<Cell>(filter).expect("a filter");
+            let cells = Preset::Smoke.cells(&filter, profiles);
+            cells
+                .map(|cells| cells.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .map_err(|failure| failure.code())
+        };
+        let one = "clients==10 && net==100mbit";
+        assert_eq!(named(one, &[Profile::Bits4]), Ok(vec!["imitation-10x10kb-100mbit".to_owned()]));
+        let both = [Profile::Bits8, Profile::Bits4];
+        let [eight, four] = ["imitation-10x10kb-8bit-100mbit", "imitation-10x10kb-4bit-100mbit"].map(str::to_owned);
+        assert_eq!(named(one, &both), Ok(vec![eight, four.clone()]));
+        assert_eq!(named(&format!("{one} && profile==4bit"), &both), Ok(vec![four]));
+        assert_eq!(named("profile!=8bit", &[Profile::Bits8]), Err(4));
+        assert_eq!(named("profile>=8bit", &both), Err(2));
+    }
+
+    #[test]
     fn small_fleets_lower_the_least_number_visibly() {
-        let cell = |clients| Cell { task: Task::Imitation, clients, size: Size::Kb10, link: LINKS[0] };
+        let cell = |clients| Cell { task: Task::Imitation, clients, size: Size::Kb10, link: LINKS[0], profile: None };
         assert_eq!([2, 15, 16, 100].map(|clients| cell(clients).min_clients()), [2, 15, 16, 16]);
     }
 }

@@ -23,7 +23,7 @@ use trust::gate::{self, Thresholds};
 use trust::identity::Identity;
 use trust::package::{ADAPTER, Origin, Package, RoundRecord};
 use trust::rollout::{Event, Plan, Rollout, Stage, Version};
-use workload::{Base, Cohort, Config, Effort, Learner, Size, Task};
+use workload::{Base, Cohort, Config, Effort, Fault, Learner, Size, Task};
 
 /// What every run of the matrix holds itself to, fixed before it begins and hashed into the result.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ pub struct Budget {
     /// Robots that train for themselves in a round, at most, instead of what [`Budget::trained`] says; the others send what these
     /// have learned.
     pub most_trained: Option<u32>,
-    /// How values travel.
+    /// How values travel, unless a fleet says otherwise.
     pub profile: Profile,
     /// Robots of the gate within the distribution.
     pub judged: u32,
@@ -88,7 +88,15 @@ impl Budget {
         })
     }
 
-    fn rounds(&self, task: Task) -> u32 {
+    /// How values of this fleet travel.
+    #[must_use]
+    pub fn profile_of(&self, fleet: Fleet) -> Profile {
+        fleet.profile.unwrap_or(self.profile)
+    }
+
+    /// Federated rounds of a candidate.
+    #[must_use]
+    pub fn rounds(&self, task: Task) -> u32 {
         match task {
             Task::Imitation => self.imitation_rounds,
             Task::Reinforcement => self.reinforcement_rounds,
@@ -102,16 +110,20 @@ pub fn thresholds(budget: &Budget) -> Thresholds {
     Thresholds { min_robots: budget.judged, min_outside_robots: budget.outside, ..Thresholds::default() }
 }
 
-fn failed(error: workload::Fault) -> Failure {
+fn failed(error: Fault) -> Failure {
     Failure::Internal(format!("training: {error}"))
 }
 
 /// Version 0 of the policy for this way of learning and size: the same for every fleet and campaign.
 ///
 /// # Errors
-/// [`Failure::Internal`] where training fails.
+/// [`Failure::Internal`] where training fails, [`Failure::Interrupted`] after Ctrl-C.
 pub fn version_zero(fleet: Fleet, budget: &Budget) -> Result<Base, Failure> {
-    workload::pretrain(&Config::of(fleet.task, fleet.size, budget.seed)).map_err(failed)
+    let config = Config::of(fleet.task, fleet.size, budget.seed);
+    match workload::pretrain_while(&config, &|| !interrupt::asked()) {
+        Err(Fault::Stopped) => Err(Failure::Interrupted("training version 0 was stopped".to_owned())),
+        trained => trained.map_err(failed),
+    }
 }
 
 /// A fleet may take minutes: who asks to stop is not kept waiting for its end.
@@ -258,7 +270,7 @@ impl<'a> Campaign<'a> {
         let agreed = Agreed {
             round: u64::from(self.rounds),
             clip: self.clip,
-            profile: self.budget.profile,
+            profile: self.budget.profile_of(self.fleet),
             min_clients: self.fleet.clients.min(super::grid::DEFAULT_MIN_CLIENTS),
         };
         // A replayed round asks here: it does not train.

@@ -2,11 +2,13 @@
 
 use super::compose::{Arm, Composition, Spent, Stage, campaigns};
 use super::grid::Cell;
+use super::pipeline::Profile;
 use super::tpdi::{Clock, Tpdi};
 use super::trace::{FleetTrace, RoundTrace};
 use crate::record::{Label, sha256};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Seconds of a stage over all attempts of a cell, from one source.
@@ -55,6 +57,10 @@ pub struct CellOutcome {
     pub mbit_per_s: u32,
     /// The link's round trip.
     pub rtt_ms: u32,
+    /// How values travel, where the run has several ways; else it is in its budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub profile: Option<Profile>,
     /// Mean success on held-out robots before the attempts, and after those that were deployed; none where none was.
     pub success_before: f64,
     /// After.
@@ -87,12 +93,20 @@ impl CellOutcome {
             update_bytes: super::grid::bytes(cell.size),
             mbit_per_s: cell.link.mbit_per_s,
             rtt_ms: cell.link.rtt_ms,
+            profile: cell.profile,
             success_before: mean(attempts.iter().map(|attempt| attempt.success[0]).collect())?,
             success_after: mean(deployed.map(|attempt| attempt.success[1]).collect()),
             error_max: rounds.iter().map(|round| round.error_max).fold(0.0, f64::max),
             updates_sha256: corpus(&rounds),
             arms: arms?,
         })
+    }
+
+    /// How values travel: what the cell says, else what its run's configuration says.
+    #[must_use]
+    pub fn profile_in(&self, config: &BTreeMap<String, Value>) -> Option<Profile> {
+        let of_run = || serde_json::from_value(config.get("budget")?.get("profile")?.clone()).ok();
+        self.profile.or_else(of_run)
     }
 
     /// One arm.

@@ -7,11 +7,13 @@ mod trust;
 use super::compose::{Arm, Stage};
 use super::explain::{active, duration, mix};
 use super::outcome::{ArmOutcome, CellOutcome};
+use super::pipeline::Profile;
 use super::tpdi::{Clock, Figure};
 use super::whole;
 use crate::record::{Label, Record};
 use crate::report::page::{Page, strip};
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// The page of a record with a matrix; none without one.
 #[must_use]
@@ -74,14 +76,13 @@ fn verdict(cells: &[&CellOutcome], shown: &CellOutcome) -> String {
     let improving = cells.iter().filter(|cell| encrypted(cell).is_some_and(|arm| seconds(arm.tpdi.active).is_some()));
     let (best, halved) = bottleneck(arm);
     // Each way of learning has a headline of its own: one says nothing of the other.
-    let mut figures: Vec<_> = std::iter::once(shown.task.clone())
-        .chain(tasks(cells).into_iter().filter(|task| *task != shown.task))
-        .filter_map(|task| {
-            let of_task: Vec<&CellOutcome> = cells.iter().copied().filter(|cell| cell.task == task).collect();
-            let cell = representative(&of_task)?;
+    let mut figures: Vec<_> = std::iter::once(Kind::of(shown))
+        .chain(kinds(cells).into_iter().filter(|kind| *kind != Kind::of(shown)))
+        .filter_map(|kind| {
+            let cell = representative(&kind.among(cells))?;
             let arm = encrypted(cell)?;
             let note = format!("per deployed improvement, {}; {}", cell.cell, mix(arm, Clock::Active));
-            Some(card(&format!("{task}: computing and transfers"), arm.tpdi.active, &note))
+            Some(card(&format!("{kind}: computing and transfers"), arm.tpdi.active, &note))
         })
         .collect();
     let waits = format!("collecting and soaking included, {}; {}", shown.cell, mix(arm, Clock::Wall));
@@ -163,8 +164,32 @@ fn tenths(count: u64, unit: u64) -> String {
     if tenths.is_multiple_of(10) { format!("{}", tenths / 10) } else { format!("{}.{}", tenths / 10, tenths % 10) }
 }
 
-fn tasks(cells: &[&CellOutcome]) -> Vec<String> {
-    cells.iter().map(|cell| cell.task.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+/// A way of learning and, where a run has several, how values travel: figures of two kinds stand in no one chart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    task: String,
+    profile: Option<Profile>,
+}
+
+impl Kind {
+    fn of(cell: &CellOutcome) -> Self {
+        Self { task: cell.task.clone(), profile: cell.profile }
+    }
+
+    fn among<'a>(&self, cells: &[&'a CellOutcome]) -> Vec<&'a CellOutcome> {
+        cells.iter().copied().filter(|cell| Self::of(cell) == *self).collect()
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.task)?;
+        self.profile.map_or(Ok(()), |profile| write!(f, " in {}", profile.name()))
+    }
+}
+
+fn kinds(cells: &[&CellOutcome]) -> Vec<Kind> {
+    cells.iter().map(|cell| Kind::of(cell)).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn links(cells: &[&CellOutcome]) -> Vec<(u32, u32)> {

@@ -21,7 +21,7 @@ use trust::identity::{Identity, Registry, SIGNATURE_LEN};
 pub const SUITE: &Params = &Params::FL_4096_60;
 
 /// How a value travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Eight bits: costs no training rounds.
@@ -36,6 +36,19 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// All, the default first.
+    pub const ALL: [Self; 3] = [Self::Bits8, Self::Bits4, Self::Dense];
+
+    /// The name on the command line, in cells and in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bits8 => "8bit",
+            Self::Bits4 => "4bit",
+            Self::Dense => "dense",
+        }
+    }
+
     /// Bits on the grid.
     #[must_use]
     pub fn bits(self) -> u32 {

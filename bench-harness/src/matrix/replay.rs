@@ -1,4 +1,4 @@
-//! Training that is done once. Robots of a fleet that has more of them than train for themselves send what those learned; and so
+//! Training that is done once, by the run or before it ([`super::recorded`]). Robots of a fleet that has more of them than train for themselves send what those learned; and so
 //! do all larger fleets of the same kind, byte for byte.
 
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ impl Lesson {
 }
 
 /// The lessons of fleets of one kind.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Lessons {
     /// By campaign and round.
     rounds: HashMap<(u32, u32), Rc<Lesson>>,

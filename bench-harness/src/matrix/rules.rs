@@ -4,7 +4,7 @@ use super::compose::{self, Composition};
 use super::learning;
 use super::link;
 use super::run::Request;
-use super::whole;
+use super::whole::{self, tries};
 use crate::failure::Failure;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub fn config(request: &Request) -> Result<BTreeMap<String, Value>, Failure> {
     let thresholds = learning::thresholds(&request.budget);
     let plan = Plan::default();
     let require: Vec<String> = request.require.iter().map(|label| format!("{label:?}")).collect();
-    Ok(BTreeMap::from([
+    let mut config = BTreeMap::from([
         ("preset".to_owned(), json!(request.preset)),
         ("filter".to_owned(), json!(request.filter)),
         ("require".to_owned(), json!(require)),
@@ -43,7 +43,19 @@ pub fn config(request: &Request) -> Result<BTreeMap<String, Value>, Failure> {
         ("end_to_end_link".to_owned(), json!(request.shaping)),
         ("end_to_end_tolerance".to_owned(), json!(whole::TOLERANCE)),
         ("composed".to_owned(), json!(request.composes())),
-    ]))
+    ]);
+    // What only some runs have is left out of the others: they are compared with those of before there was any.
+    if request.profiles.len() > 1 {
+        config.insert("profiles".to_owned(), json!(request.profiles));
+    }
+    if let Some(recorded) = &request.recorded {
+        config.insert("corpus".to_owned(), json!(recorded.hash));
+    }
+    if request.tries() > 1 {
+        config.insert(tries::KEY.to_owned(), json!(request.tries()));
+        config.insert("end_to_end_quiet_cores".to_owned(), json!(tries::QUIET_CORES));
+    }
+    Ok(config)
 }
 
 /// Each limit by name. The hash beside them is over all that the gate has.
@@ -93,6 +105,7 @@ mod tests {
     use super::super::grid::Preset;
     use super::super::learning::Budget;
     use super::*;
+    use crate::matrix::pipeline::Profile;
     use crate::record::config_sha256;
     use crate::shaping::Shaping;
 
@@ -103,6 +116,8 @@ mod tests {
             time_budget: None,
             require: vec![],
             budget: Budget::new(2),
+            profiles: vec![Profile::Bits8],
+            recorded: None,
             shaping: Shaping::Loopback,
             whole_runs: 1,
         }
@@ -119,6 +134,13 @@ mod tests {
         for part in ["min_effect 0.02", "2 campaigns of up to 3 attempts", "10, 50, 100 %", "95 % of it healthy"] {
             assert!(told.contains(part), "{part} in {told}");
         }
+        assert!(!config.contains_key(tries::KEY), "one try, as in records of before there were more");
+        let several = Request { profiles: vec![Profile::Bits8, Profile::Bits4], ..request() };
+        let several = super::config(&several).expect("a configuration");
+        assert_ne!(config_sha256(&config), config_sha256(&several));
+        assert_eq!((config.get("profiles"), several.get("profiles")), (None, Some(&json!(["bits8", "bits4"]))));
+        let published = Request { preset: Preset::Standard, ..request() };
+        assert_eq!(super::config(&published).map(|config| tries::most(&config)), Ok(tries::MOST));
         let mut other = config.clone();
         other.insert("rollout".to_owned(), json!({"canary_percent": 20}));
         assert_ne!(config_sha256(&config), config_sha256(&other));

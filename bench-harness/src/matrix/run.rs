@@ -2,9 +2,12 @@
 
 use super::grid::{self, Cell, Fleet, Link, Preset};
 use super::learning::{self, Budget};
+use super::pipeline::Profile;
+use super::recorded::Recorded;
 use super::replay::Lessons;
 use super::summary::summary;
 use super::whole::run::Order;
+use super::whole::tries;
 use super::{demand, page, rules, whole};
 use crate::failure::Failure;
 use crate::filter::Filter;
@@ -39,6 +42,10 @@ pub struct Request {
     pub require: Vec<Label>,
     /// Its campaigns, attempts, rounds.
     pub budget: Budget,
+    /// How values travel: each fleet goes once in each way, the first of which is the budget's.
+    pub profiles: Vec<Profile>,
+    /// Training that was recorded, in place of training.
+    pub recorded: Option<Recorded>,
     /// How robots of cells that go end to end reach their server.
     pub shaping: Shaping,
     /// How often each of them is run; 0 for no such cells.
@@ -51,6 +58,12 @@ impl Request {
     pub fn composes(&self) -> bool {
         self.require.is_empty() || self.require.contains(&Label::D)
     }
+
+    /// How often a cell that goes end to end is tried at most, where others take the processor.
+    #[must_use]
+    pub fn tries(&self) -> u64 {
+        if self.preset.refuses() && self.composes() && self.whole_runs > 0 { tries::MOST } else { 1 }
+    }
 }
 
 /// The cells of a request, fleet by fleet.
@@ -58,7 +71,7 @@ impl Request {
 /// # Errors
 /// [`Failure::Usage`] for a filter that is not understood, [`Failure::Nothing`] where it selects nothing.
 pub fn cells(request: &Request) -> Result<Vec<(Fleet, Vec<Cell>)>, Failure> {
-    let cells = request.preset.cells(&Filter::parse::<Cell>(&request.filter)?)?;
+    let cells = request.preset.cells(&Filter::parse::<Cell>(&request.filter)?, &request.profiles)?;
     let mut fleets: Vec<(Fleet, Vec<Cell>)> = Vec::new();
     for cell in cells {
         match fleets.last_mut() {
@@ -87,7 +100,7 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
         journal.write(&absent("end-to-end".to_owned(), NO_WHOLE.to_owned()))?;
     }
     let began = Instant::now();
-    let left = left(request, fleets, whole, &done);
+    let left = left(request, fleets, whole, &done, &journal.record()?);
     let mut progress = Progress::new(left.iter().map(|left| left.steps(request)).sum());
     let mut base = None;
     for left in left {
@@ -101,13 +114,17 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
             }
             continue;
         }
-        // Fleets of one kind come one after the other, and begin with the same policy.
+        // Fleets of one kind come one after the other, and begin with the same policy. How values travel decides what is learned from
+        // the second round on.
         let kind = (fleet.task, fleet.size);
-        let (version_zero, mut lessons) = match base.take() {
-            Some((of, found)) if of == kind => found,
+        let (version_zero, mut lessons) = match (base.take(), &request.recorded) {
+            (Some((of, profile, found)), _) if (of, profile) == (kind, fleet.profile) => found,
+            (_, Some(recorded)) => (recorded.base.clone(), recorded.lessons.clone()),
+            (Some((of, _, (version_zero, _))), None) if of == kind => (version_zero, Lessons::default()),
             _ => {
                 progress.live(&format!("{fleet}: training version 0"));
-                (learning::version_zero(fleet, &request.budget)?, Lessons::default())
+                let trained = learning::version_zero(fleet, &request.budget);
+                (trained.map_err(|failure| resumable(failure, &journal))?, Lessons::default())
             }
         };
         if !left.cells.is_empty() {
@@ -117,7 +134,7 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
         }
         let done = end_to_end((fleet, &version_zero), &left.links, request, &mut journal, &mut progress);
         done.map_err(|failure| resumable(failure, &journal))?;
-        base = Some((kind, (version_zero, lessons)));
+        base = Some((kind, fleet.profile, (version_zero, lessons)));
     }
     drop(progress);
     let (folder, record) = journal.finish(summary)?;
@@ -130,7 +147,8 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
 fn begin(cpu: &Cpu, request: &Request, parent: &Path, config: BTreeMap<String, Value>) -> Result<Journal, Failure> {
     let environment = Environment { machine: Machine::look(), engine: cpu.name().to_owned(), gpu: None };
     let what = format!("matrix-{}", request.preset.name());
-    Journal::begin(parent, Plan { command: "run", what: &what, config, corpus_sha256: None, environment })
+    let corpus_sha256 = request.recorded.as_ref().map(|recorded| recorded.hash.clone());
+    Journal::begin(parent, Plan { command: "run", what: &what, config, corpus_sha256, environment })
 }
 
 /// Why no cell goes end to end.
@@ -187,28 +205,33 @@ fn left(
     fleets: Vec<(Fleet, Vec<Cell>)>,
     whole: Option<(Fleet, Vec<Option<Link>>)>,
     done: &[Line],
+    record: &Record,
 ) -> Vec<Left> {
     let is_composed =
         |fleet| done.iter().any(|line| matches!(line, Line::Matrix(MatrixLine { trace, .. }) if trace.fleet == fleet));
     let one = |(fleet, cells): (Fleet, Vec<Cell>)| {
         let links = whole.iter().filter(|(whole, _)| *whole == fleet).flat_map(|(_, links)| links.clone()).collect();
-        let links = not_done(links, (fleet, request.shaping), done);
+        let links = not_done(links, (fleet, request.shaping), record);
         let cells = if request.composes() && !is_composed(fleet) { cells } else { Vec::new() };
         Left { fleet, cells, links }
     };
     fleets.into_iter().map(one).filter(|left| !(left.cells.is_empty() && left.links.is_empty())).collect()
 }
 
-/// Links over which a fleet has not gone end to end yet.
-fn not_done(links: Vec<Option<Link>>, (fleet, shaping): (Fleet, Shaping), lines: &[Line]) -> Vec<Option<Link>> {
+/// Links over which a fleet has not gone end to end yet, or is to be tried once more.
+fn not_done(links: Vec<Option<Link>>, (fleet, shaping): (Fleet, Shaping), record: &Record) -> Vec<Option<Link>> {
     let done = |link: &Option<Link>| {
-        lines.iter().any(|line| match line {
-            Line::EndToEnd(line) => (line.fleet, line.shaping, line.link) == (fleet, shaping, *link),
-            Line::NotRun { cell, .. } => *cell == whole::cell_name(fleet, shaping, *link),
-            _ => false,
-        })
+        let name = whole::cell_name(fleet, shaping, *link);
+        let tried = record.end_to_end.iter().any(|whole| whole.cell == name);
+        record.cells.iter().any(|cell| cell.id == name) || (tried && !is_tried_again(record, &name))
     };
     links.into_iter().filter(|link| !done(link)).collect()
+}
+
+/// Whether a cell that went end to end is tried once more, by what the record has of it.
+fn is_tried_again(record: &Record, cell: &str) -> bool {
+    let most = tries::most(&record.header.config);
+    record.end_to_end.iter().any(|whole| whole.cell == cell && tries::is_tried_again(&whole.tries, most))
 }
 
 fn absent(cell: String, reason: String) -> Line {
@@ -225,14 +248,34 @@ fn end_to_end(
 ) -> Result<(), Failure> {
     for &link in links {
         let order = Order { fleet, base, budget: &request.budget, shaping: request.shaping, link };
-        let line = match whole::run::run(order, request.whole_runs, progress) {
-            Ok(line) => Line::EndToEnd(line),
-            Err(Failure::Unfit(reason)) => absent(whole::cell_name(fleet, request.shaping, link), reason),
-            Err(failure) => return Err(failure),
-        };
-        journal.write(&line)?;
+        let cell = whole::cell_name(fleet, request.shaping, link);
+        // The first try is among the steps that were known.
+        let mut planned = request.whole_runs as usize;
+        until_told(&cell, journal, || {
+            progress.more(request.whole_runs as usize - std::mem::take(&mut planned));
+            match whole::run::run(order, request.whole_runs, progress) {
+                Ok(line) => Ok(Line::EndToEnd(line)),
+                Err(Failure::Unfit(reason)) => Ok(absent(cell.clone(), reason)),
+                Err(failure) => Err(failure),
+            }
+        })?;
     }
     Ok(())
+}
+
+/// Tries a cell, and tries it again at once as long as its record says so. Every try is kept.
+fn until_told(
+    cell: &str,
+    journal: &mut Journal,
+    mut one: impl FnMut() -> Result<Line, Failure>,
+) -> Result<(), Failure> {
+    loop {
+        let line = one()?;
+        journal.write(&line)?;
+        if !matches!(line, Line::EndToEnd(_)) || !is_tried_again(&journal.record()?, cell) {
+            return Ok(());
+        }
+    }
 }
 
 /// Reads a result's folder or file.
@@ -253,6 +296,8 @@ pub fn read(path: &Path) -> Result<Record, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::whole::WholeLine;
+    use crate::record::journal::SAMPLES;
     use crate::record::verify::verify;
 
     /// One fleet, one campaign, one link.
@@ -265,6 +310,8 @@ mod tests {
             time_budget: None,
             require: vec![],
             budget,
+            profiles: vec![Profile::Bits8],
+            recorded: None,
             shaping: Shaping::Loopback,
             // They are of processes of this command, which a test is not: tests/whole.rs has them.
             whole_runs: 0,
@@ -297,6 +344,29 @@ mod tests {
     }
 
     #[test]
+    fn fleets_of_several_profiles_learn_from_their_own_means_and_stand_in_one_record() {
+        let parent = std::env::temp_dir().join(format!("tensorguard-profiles-{}", std::process::id()));
+        let request = request();
+        // Two robots train for all ten, and few are judged: how well they learn is another test's.
+        let few = Budget { most_trained: Some(2), judged: 3, outside: 1, ..request.budget };
+        let budget = Budget { imitation_rounds: 2, ..few };
+        let request = Request { profiles: vec![Profile::Bits8, Profile::Bits4], budget, ..request };
+        let (folder, record) = run(&Cpu::best(1), &request, &parent, None).expect("a run");
+        let [eight, four] = &record.matrix[..] else { panic!("{:?}", record.matrix) };
+        assert_eq!([&eight.cell, &four.cell], ["imitation-10x10kb-8bit-10mbit", "imitation-10x10kb-4bit-10mbit"]);
+        assert_eq!([eight.profile, four.profile], [Some(Profile::Bits8), Some(Profile::Bits4)]);
+        for arm in super::super::compose::Arm::ALL {
+            let [eight, four] = [eight, four].map(|cell| cell.arm(arm).expect("both arms").upload_bytes);
+            assert!(four < eight, "{arm:?}: {four} {eight}");
+        }
+        assert!(four.error_max > eight.error_max, "the grid is coarser");
+        // In a second round they begin with another mean.
+        assert!(eight.updates_sha256.is_some() && eight.updates_sha256 != four.updates_sha256);
+        assert!(verify(&folder).expect("a result").differences.is_empty());
+        std::fs::remove_dir_all(&parent).expect("it was made");
+    }
+
+    #[test]
     fn a_demand_that_cannot_be_met_fails_before_anything_is_run() {
         let nowhere = Path::new("/nonexistent/nowhere");
         let refused =
@@ -321,6 +391,79 @@ mod tests {
         let published = Request { preset: Preset::Standard, ..spent };
         assert_eq!(demand::verdict(&published, &record).map_err(|failure| failure.code()), Err(7));
         std::fs::remove_dir_all(&parent).expect("it was made");
+    }
+
+    /// A fleet's parts and one try of it, end to end, from a committed run.
+    fn recorded() -> (Line, WholeLine) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/2026-11-22-amd-epyc-2c-matrix-standard");
+        let bytes = crate::record::journal::read_limited(&folder.join(SAMPLES)).expect("its samples");
+        let lines = crate::record::fold::Journal::parse(&bytes).expect("a journal").lines;
+        let whole =
+            lines.iter().find_map(|line| if let Line::EndToEnd(line) = line { Some(line.clone()) } else { None });
+        let whole = whole.expect("it went end to end");
+        let is_fleets = |line: &Line| matches!(line, Line::Matrix(line) if line.trace.fleet == whole.fleet);
+        (lines.into_iter().find(is_fleets).expect("its parts"), whole)
+    }
+
+    /// The same try, where everything took so many times as long, beside so much work of others.
+    fn slower(whole: &WholeLine, times: u64, others_share: f64) -> WholeLine {
+        let mut whole = whole.clone();
+        for run in &mut whole.runs {
+            run.others_share = Some(others_share);
+            run.attempts.iter_mut().flat_map(|attempt| &mut attempt.parts_ns).for_each(|ns| *ns *= times);
+        }
+        whole
+    }
+
+    /// A journal of a run for publishing with these tries, made until none is wanted; gives how many were, and its record.
+    fn tried(name: &str, tries: &[WholeLine]) -> (usize, Record) {
+        let parent = std::env::temp_dir().join(format!("tensorguard-{name}-{}", std::process::id()));
+        let published = Request { preset: Preset::Standard, whole_runs: 9, ..request() };
+        let config = rules::config(&published).expect("a configuration");
+        let mut journal = begin(&Cpu::best(1), &published, &parent, config).expect("a journal");
+        journal.write(&recorded().0).expect("written");
+        let (mut left, links) = (tries.iter(), || vec![None]);
+        let cell = whole::cell_name(tries[0].fleet, Shaping::Loopback, None);
+        // Stopped after each try, so that going on decides the same.
+        for line in left.by_ref() {
+            let stop = || Err(Failure::Interrupted("stopped".to_owned()));
+            let mut first = Some(line.clone());
+            let told =
+                until_told(&cell, &mut journal, || first.take().map_or_else(stop, |line| Ok(Line::EndToEnd(line))));
+            let record = journal.record().expect("a record");
+            let open = !not_done(links(), (line.fleet, Shaping::Loopback), &record).is_empty();
+            assert_eq!(told.is_err(), open, "{:?}", record.end_to_end[0].tries);
+            if !open {
+                break;
+            }
+        }
+        let (folder, record) = journal.finish(summary).expect("a record");
+        assert!(verify(&folder).expect("a result").differences.is_empty());
+        let page = page::page(&record).expect("a page");
+        assert!(page.contains("disturbed") || tries.len() - left.len() == 1, "every try is on the page");
+        std::fs::remove_dir_all(&parent).expect("it was made");
+        (tries.len() - left.len(), record)
+    }
+
+    #[test]
+    fn what_others_spoiled_is_tried_again_and_the_first_quiet_try_is_what_the_record_says() {
+        let (_, calm) = recorded();
+        let (spoiled, slow) = (slower(&calm, 2, 0.5), slower(&calm, 2, 0.01));
+        let code = |record: &Record| {
+            let published = Request { preset: Preset::Standard, whole_runs: 9, ..request() };
+            demand::verdict(&published, record).map_err(|failure| failure.code()).err()
+        };
+        let (made, record) = tried("tries-calm", &[spoiled.clone(), calm.clone(), calm.clone()]);
+        let [whole] = &record.end_to_end[..] else { panic!("{:?}", record.end_to_end) };
+        assert_eq!((made, whole.agrees, code(&record)), (2, Some(true), None));
+        assert_eq!(whole.tries.iter().map(|one| one.counts).collect::<Vec<_>>(), [false, true]);
+        let (made, record) = tried("tries-slow", &[slow.clone(), calm.clone()]);
+        assert_eq!((made, code(&record)), (1, Some(7)), "nobody else is why");
+        let (made, record) = tried("tries-then-slow", &[spoiled.clone(), slow, calm.clone()]);
+        assert_eq!((made, code(&record)), (2, Some(7)), "quiet, and it does not agree");
+        let agrees = slower(&calm, 1, 0.5);
+        let (made, record) = tried("tries-busy", &[spoiled.clone(), agrees, spoiled, calm]);
+        assert_eq!((made, code(&record), record.end_to_end[0].tries.len()), (3, Some(7), 3), "never quiet");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod formula;
 pub mod page;
 pub mod run;
+pub mod tries;
 
 use super::explain::duration;
 use super::grid::{Fleet, Link};
@@ -16,6 +17,7 @@ use crate::shaping::{Calibration, Shaping};
 use crate::stats::median;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tries::Try;
 
 /// How far composed over end to end may be from 1.
 pub const TOLERANCE: f64 = 0.10;
@@ -185,10 +187,13 @@ pub struct WholeOutcome {
     pub others_share: Option<f64>,
     /// Until a line is durable on this disk: the mean of a run, the middle of all runs.
     pub write_s: Option<f64>,
+    /// All tries in order, where the configuration allows more than one. What is above is of the one that counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Try>,
 }
 
 impl WholeOutcome {
-    /// Of a line, beside what the same run measured of the fleet's parts, if it did; none of a line without a run.
+    /// Of a line, which is one try, beside what the same run measured of the fleet's parts, if it did; none of a line without a run.
     #[must_use]
     pub fn of(line: &WholeLine, trace: Option<&FleetTrace>) -> Option<Self> {
         let spent: Vec<[f64; 4]> = line.runs.iter().map(spent).collect();
@@ -232,6 +237,7 @@ impl WholeOutcome {
             error_max: largest(|run| run.error_max),
             others_share: largest(|run| run.others_share),
             write_s: middle(line.runs.iter().map(WholeTrace::write_s)),
+            tries: Vec::new(),
         })
     }
 }
@@ -263,6 +269,9 @@ impl WholeOutcome {
         }
         if let Some(share) = self.others_share {
             text += &format!("; other processes took {:.0} % of the cores meanwhile", 100.0 * share);
+        }
+        for (index, one) in self.tries.iter().enumerate() {
+            text += &format!("\n  {}", one.told(index + 1));
         }
         text
     }

@@ -6,7 +6,8 @@ use crate::decision::{Terms, decide};
 use crate::matrix;
 use crate::matrix::compose::Composition;
 use crate::matrix::outcome::CellOutcome;
-use crate::matrix::whole::{WholeLine, WholeOutcome};
+use crate::matrix::trace::FleetTrace;
+use crate::matrix::whole::{WholeLine, tries};
 use crate::stats::{SEED, median_interval, paired_interval, percentile};
 use std::collections::{BTreeMap, HashMap};
 
@@ -64,7 +65,7 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
         journal_sha256: journal.sha256.clone(),
         summary_sha256: None,
     };
-    let mut lessons = Vec::new();
+    let (mut lessons, mut wholes) = (Vec::new(), Vec::new());
     let mut stages: HashMap<(&str, &str), Vec<&Sample>> = HashMap::new();
     for line in lines {
         match line {
@@ -95,7 +96,7 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
             }
             Line::Check(check) => record.checks.push(check.clone()),
             Line::Matrix(line) => record.matrix.extend(outcomes(line, Composition::of(&header.config)?)?),
-            Line::EndToEnd(line) => record.end_to_end.push(whole(&journal.lines, line)?),
+            Line::EndToEnd(line) => wholes.push(line),
             Line::Learning(line) => lessons.push(line),
             Line::Footer(footer) => record.footer = Some(footer.clone()),
         }
@@ -106,6 +107,7 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
             (stage.figures, stage.ratios) = aggregates(samples)?;
         }
     }
+    record.end_to_end = tries::outcomes(&wholes, &header.config, |line| measured(&journal.lines, line))?;
     (record.learning, record.noise) = (learned(&lessons)?, noise(&record));
     derive(&mut record)?;
     if let Some(terms) = record.header.config.get(TERMS) {
@@ -128,13 +130,12 @@ fn sampled(line: &Line) -> Option<&Sample> {
     if let Line::Sample(sample) = line { Some(sample) } else { None }
 }
 
-/// A cell that went end to end, beside what the same journal has of its fleet's parts.
-fn whole(lines: &[Line], line: &WholeLine) -> Result<WholeOutcome, String> {
-    let trace = lines.iter().find_map(|other| match other {
-        Line::Matrix(MatrixLine { trace, .. }) if trace.fleet == line.fleet => Some(trace),
+/// What the same journal has of the parts of a fleet that went end to end.
+fn measured<'a>(lines: &'a [Line], whole: &WholeLine) -> Option<&'a FleetTrace> {
+    lines.iter().find_map(|line| match line {
+        Line::Matrix(MatrixLine { trace, .. }) if trace.fleet == whole.fleet => Some(trace),
         _ => None,
-    });
-    WholeOutcome::of(line, trace).ok_or_else(|| format!("{} went end to end without a run", line.fleet))
+    })
 }
 
 /// The cells that a fleet stands for.

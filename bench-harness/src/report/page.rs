@@ -70,8 +70,12 @@ impl Page {
 /// How a column is aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
-    /// Words.
+    /// Words, which may go on in the next line.
     Text,
+    /// A name, in one line.
+    Name,
+    /// Labels and their shares, two in a line.
+    Labels,
     /// Figures, to the right.
     Number,
 }
@@ -79,7 +83,12 @@ pub enum Column {
 /// A table: a caption, columns with their headings, rows of markup. The first cell of a row is its heading.
 #[must_use]
 pub fn table(caption: &str, columns: &[(&str, Column)], rows: &[Vec<String>]) -> String {
-    let class = |column: Column| if column == Column::Number { " class=\"n\"" } else { "" };
+    let class = |column: Column| match column {
+        Column::Text => "",
+        Column::Name => " class=\"nowrap\"",
+        Column::Labels => " class=\"labels\"",
+        Column::Number => " class=\"n\"",
+    };
     let mut text = format!(
         "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{0}\"><table><caption>{0}</caption><thead><tr>",
         escape(caption)
@@ -121,7 +130,7 @@ const STYLE: &str = "
 :root{color-scheme:light dark;--paper:#fbfbf9;--ink:#1b1f24;--soft:#5b6570;--line:#dcdfe2;--card:#fff;--accent:#0b6b5d;--warn:#a33a1b;--heat:11,107,93}
 @media(prefers-color-scheme:dark){:root{--paper:#14171a;--ink:#e8eaec;--soft:#9aa4ae;--line:#2e353b;--card:#1b2024;--accent:#5cc9b5;--warn:#f0997b;--heat:92,201,181}}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:74rem;padding:1.5rem 1.25rem 5rem;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-serif}
+body{margin:0 auto;max-width:76rem;padding:1.5rem 1.25rem 5rem;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-serif}
 .skip{position:absolute;left:-99rem}.skip:focus{left:1rem;top:.5rem;background:var(--card);padding:.4rem .8rem}
 h1{font-size:clamp(1.7rem,4.5vw,2.6rem);line-height:1.15;letter-spacing:-.02em;margin:1.2rem 0 .4rem}
 h2{font-size:1.35rem;letter-spacing:-.01em;margin:3.2rem 0 .5rem}h3{font-size:1.02rem;margin:1.6rem 0 .3rem}
@@ -134,10 +143,10 @@ a{color:var(--accent)}a:focus-visible,.scroll:focus-visible{outline:2px solid va
 .strip span{font-size:.85rem;color:var(--soft)}
 .scroll{overflow-x:auto;margin:.8rem 0}table{border-collapse:collapse;width:100%;font-size:.92rem}
 caption{text-align:left;color:var(--soft);font-size:.88rem;padding:.2rem 0 .5rem}
-th,td{padding:.38rem .7rem .38rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;font-weight:400}
+th,td{padding:.38rem .6rem .38rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top;font-weight:400}
 thead th{color:var(--soft);font-size:.82rem;border-bottom-color:var(--soft);vertical-align:bottom}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-td small{color:var(--soft)}.bad{color:var(--warn)}
+td small,th small{color:var(--soft)}.bad{color:var(--warn)}
 figure{margin:1rem 0 1.6rem}figcaption{color:var(--soft);font-size:.88rem;margin:.35rem 0 0;max-width:46rem}
 svg{max-width:100%;height:auto;color:var(--ink)}svg text{font-family:inherit;fill:var(--ink)}
 .heat td{text-align:right;font-variant-numeric:tabular-nums;border:2px solid var(--paper);padding:.45rem .7rem;border-radius:.35rem}
@@ -147,7 +156,7 @@ svg{max-width:100%;height:auto;color:var(--ink)}svg text{font-family:inherit;fil
 .mark .whole{fill:var(--line)}.mark .part{fill:var(--accent)}
 details{margin:.2rem 0 1rem}summary{cursor:pointer;color:var(--accent);font-size:.9rem;padding:.2rem 0}summary:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 .two>div,.two>figure{min-width:0}.marked .wide{width:42%;min-width:8.5rem;padding-right:0}.marked td,.marked th{vertical-align:middle}
-.nowrap{white-space:nowrap}.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(30rem,100%),1fr));gap:0 2rem}
+.nowrap{white-space:nowrap}thead .n,thead .nowrap{white-space:normal}.labels{min-width:8.9rem}.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(30rem,100%),1fr));gap:0 2rem}
 @media(max-width:40rem){body{padding:1rem .8rem 3rem}.two{grid-template-columns:1fr}th,td{padding-right:.5rem}.chart svg{max-width:none}}
 @media print{nav,.skip{display:none}body{max-width:none}}
 ";

@@ -18,6 +18,8 @@ pub enum Fault {
     Malformed(String),
     /// Training led to values that are not finite.
     Diverged,
+    /// Whoever asked for it does not want it any more.
+    Stopped,
     /// A file could not be read or written.
     File(std::io::Error),
     /// The training framework failed.
@@ -32,6 +34,7 @@ impl fmt::Display for Fault {
                 write!(f, "{found} values where the width and rank of the workload ask for {expected}")
             }
             Self::Diverged => f.write_str("training led to values that are not finite: start from a smaller adapter"),
+            Self::Stopped => f.write_str("training was stopped"),
             Self::File(error) => write!(f, "the corpus cannot be read or written: {error}"),
             Self::Framework(error) => write!(f, "the training framework failed: {error}"),
         }

@@ -92,8 +92,8 @@ const BASE_EPISODES: usize = 160;
 const BASE_BATCH: usize = 192;
 const BASE_RATE: f64 = 2e-3;
 
-/// Trains the base's actor on the robot of the data sheet alone.
-pub(crate) fn pretrain(config: &Config, base: &mut Base) -> Result<(), Fault> {
+/// Trains the base's actor on the robot of the data sheet alone, as long as `goes_on`.
+pub(crate) fn pretrain(config: &Config, base: &mut Base, goes_on: &dyn Fn() -> bool) -> Result<(), Fault> {
     let mut random = Stream::new(config.seed, "base training", &[config.width as u64]);
     let shown = demonstrate(Robot::NOMINAL, BASE_EPISODES, &mut random)?;
     let vars = base.actor.iter().map(Var::from_tensor).collect::<Result<Vec<_>, _>>()?;
@@ -102,6 +102,9 @@ pub(crate) fn pretrain(config: &Config, base: &mut Base) -> Result<(), Fault> {
     // A wide network learns as much in fewer steps.
     let count = if config.width <= 300 { 800 } else { 300 };
     for (step, rows) in batches(shown.rows(), BASE_BATCH, count, &mut random).iter().enumerate() {
+        if !goes_on() {
+            return Err(Fault::Stopped);
+        }
         // Falling to a twentieth, so that the last steps settle.
         steps.set_learning_rate(BASE_RATE * (1.0 - 0.95 * step as f64 / count as f64));
         let (input, wanted) = shown.batch(rows)?;

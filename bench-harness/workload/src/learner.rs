@@ -26,11 +26,10 @@ impl Experience {
     /// How long a robot moves for it.
     #[must_use]
     pub fn seconds(&self) -> f64 {
-        let episodes = match self.kind {
-            Kind::Shown(_) => imitation::EPISODES,
-            Kind::Tried(_) => reinforcement::EPISODES,
-        };
-        episodes as f64 * crate::EPISODE_S
+        crate::collecting_s(match self.kind {
+            Kind::Shown(_) => Task::Imitation,
+            Kind::Tried(_) => Task::Reinforcement,
+        })
     }
 }
 

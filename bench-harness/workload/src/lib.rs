@@ -51,14 +51,35 @@ pub use robots::{Cohort, Robot};
 /// How long an episode takes on a robot.
 pub const EPISODE_S: f64 = arm::STEPS as f64 * arm::STEP_S as f64;
 
+/// How long a robot moves to collect what it trains on in a round.
+#[must_use]
+pub fn collecting_s(task: Task) -> f64 {
+    let episodes = match task {
+        Task::Imitation => imitation::EPISODES,
+        Task::Reinforcement => reinforcement::EPISODES,
+    };
+    episodes as f64 * EPISODE_S
+}
+
 /// Trains version 0: a base policy that has only seen the robot of the data sheet.
 ///
 /// # Errors
 /// [`Fault::Config`] for sizes out of range.
 pub fn pretrain(config: &Config) -> Result<Base, Fault> {
+    pretrain_while(config, &|| true)
+}
+
+/// The same, as long as `goes_on`: a wide policy takes minutes, and whoever waits for it may not want it any more.
+///
+/// # Errors
+/// [`Fault::Config`] for sizes out of range, [`Fault::Stopped`] once `goes_on` says no.
+pub fn pretrain_while(config: &Config, goes_on: &dyn Fn() -> bool) -> Result<Base, Fault> {
     config.check()?;
     let mut base = Base::new(config)?;
-    imitation::pretrain(config, &mut base)?;
+    imitation::pretrain(config, &mut base, goes_on)?;
+    if !goes_on() {
+        return Err(Fault::Stopped);
+    }
     reinforcement::pretrain(config, &mut base)?;
     Ok(base)
 }

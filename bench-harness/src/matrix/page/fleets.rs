@@ -1,9 +1,10 @@
 //! How fleets differ: by their robots, their updates, and how values travel.
 
-use super::{bytes, encrypted, links, mixes, seconds, sizes, tasks};
+use super::{Kind, bytes, encrypted, kinds, links, mixes, seconds, sizes};
 use crate::matrix::compose::Stage;
-use crate::matrix::explain::{active, duration};
+use crate::matrix::explain::{active, duration, headline};
 use crate::matrix::outcome::{ArmOutcome, CellOutcome};
+use crate::matrix::pipeline::Profile;
 use crate::matrix::tpdi::Figure;
 use crate::record::{Label, Record};
 use crate::report::chart::{Point, Series, Words, heat, lines};
@@ -15,13 +16,12 @@ pub(super) fn grids(cells: &[&CellOutcome]) -> String {
     let mut text = paragraph("Active time per deployed improvement, encrypted. Darker takes longer; - was not run.")
         + "<div class=\"two\">";
     let clients: BTreeSet<u32> = cells.iter().map(|cell| cell.clients).collect();
-    for task in tasks(cells) {
+    for kind in kinds(cells) {
         for (mbit, rtt) in links(cells) {
+            let here = over(&kind.among(cells), mbit);
             let columns: Vec<String> = sizes(cells).into_iter().map(bytes).collect();
             let cell = |clients: u32, size: u64| {
-                let found = cells.iter().find(|cell| {
-                    cell.task == task && cell.mbit_per_s == mbit && cell.clients == clients && cell.update_bytes == size
-                })?;
+                let found = here.iter().find(|cell| cell.clients == clients && cell.update_bytes == size)?;
                 Some(match encrypted(found)?.tpdi.active {
                     Figure::Improves { seconds, .. } => (seconds, duration(seconds)),
                     Figure::NoImprovement { at_least_s } => {
@@ -35,12 +35,15 @@ pub(super) fn grids(cells: &[&CellOutcome]) -> String {
                     (format!("{clients} robots"), sizes(cells).into_iter().map(|size| cell(clients, size)).collect())
                 })
                 .collect();
-            let here: Vec<&CellOutcome> =
-                cells.iter().copied().filter(|cell| cell.task == task && cell.mbit_per_s == mbit).collect();
-            text += &heat(&format!("{task}, {mbit} Mbit/s, {rtt} ms: {}", mixes(&here)), &columns, &rows);
+            text += &heat(&format!("{kind}, {mbit} Mbit/s, {rtt} ms: {}", mixes(&here)), &columns, &rows);
         }
     }
     text + "</div>"
+}
+
+/// Cells over the link of this rate.
+fn over<'a>(cells: &[&'a CellOutcome], mbit: u32) -> Vec<&'a CellOutcome> {
+    cells.iter().copied().filter(|cell| cell.mbit_per_s == mbit).collect()
 }
 
 pub(super) fn scaling(cells: &[&CellOutcome]) -> String {
@@ -48,16 +51,15 @@ pub(super) fn scaling(cells: &[&CellOutcome]) -> String {
         "More robots learn more per round, and upload more through one server. Where a line bends upwards, the server's link or its \
          key holder is what the next robot waits for.",
     ) + "<div class=\"two\">";
-    for task in tasks(cells) {
+    for kind in kinds(cells) {
         for (mbit, rtt) in links(cells) {
+            let here = over(&kind.among(cells), mbit);
             let series: Vec<Series> = sizes(cells)
                 .into_iter()
-                .map(|size| Series { name: bytes(size), points: points(cells, &task, mbit, size) })
+                .map(|size| Series { name: bytes(size), points: points(&here, size) })
                 .filter(|series| series.points.len() > 1)
                 .collect();
-            let title = format!("{task}, {mbit} Mbit/s, {rtt} ms");
-            let here: Vec<&CellOutcome> =
-                cells.iter().copied().filter(|cell| cell.task == task && cell.mbit_per_s == mbit).collect();
+            let title = format!("{kind}, {mbit} Mbit/s, {rtt} ms");
             let description = format!(
                 "Active time per deployed improvement over the number of robots ({}); bars are 95 % intervals. The table above has \
                  the figures.{}",
@@ -93,12 +95,11 @@ const SATURATED: f64 = 1.25;
 /// From how many robots on, and by which stage.
 fn saturation(cells: &[&CellOutcome]) -> String {
     let mut rows = Vec::new();
-    for task in tasks(cells) {
+    for kind in kinds(cells) {
         for (mbit, _) in links(cells) {
             for size in sizes(cells) {
-                let here =
-                    |cell: &&&CellOutcome| cell.task == task && cell.mbit_per_s == mbit && cell.update_bytes == size;
-                let mut fleets: Vec<&CellOutcome> = cells.iter().filter(here).copied().collect();
+                let mut fleets = over(&kind.among(cells), mbit);
+                fleets.retain(|cell| cell.update_bytes == size);
                 fleets.sort_by_key(|cell| cell.clients);
                 rows.extend(saturates(&fleets));
             }
@@ -139,7 +140,12 @@ fn saturates(fleets: &[&CellOutcome]) -> Option<Vec<String>> {
     let more =
         if grew(most) > 0.0 { format!("{}, by {}", most.name(), duration(grew(most))) } else { "nothing".to_owned() };
     Some(vec![
-        format!("{}, {} Mbit/s, {}", escape(&smallest.task), smallest.mbit_per_s, bytes(smallest.update_bytes)),
+        format!(
+            "{}, {} Mbit/s, {}",
+            escape(&Kind::of(smallest).to_string()),
+            smallest.mbit_per_s,
+            bytes(smallest.update_bytes)
+        ),
         smallest.clients.to_string(),
         if first.is_some() { cell.clients.to_string() } else { format!("not up to {}", cell.clients) },
         format!("{times:.2} x"),
@@ -160,56 +166,68 @@ fn needs(stage: Stage) -> &'static str {
     }
 }
 
-/// Bytes against rounds against time per improvement, for the profile that was run; for the others, how to have them.
+/// Bytes against rounds against time per improvement: one fleet of each size over its links, the profiles of the run side by side; for the
+/// others, how to have them.
 pub(super) fn compression(record: &Record, cells: &[&CellOutcome]) -> String {
-    let profile = record.header.config.get("budget").and_then(|budget| budget.get("profile")).and_then(Value::as_str);
-    let (profile, preset) =
-        (profile.unwrap_or("unknown"), record.header.config.get("preset").and_then(Value::as_str).unwrap_or("smoke"));
-    let mut seen = BTreeSet::new();
+    let profile = |cell: &CellOutcome| cell.profile_in(&record.header.config);
+    let preset = record.header.config.get("preset").and_then(Value::as_str).unwrap_or("smoke");
     let row = |cell: &&CellOutcome| {
         let arm = encrypted(cell)?;
-        let figure = match arm.tpdi.active {
-            Figure::Improves { seconds, .. } => duration(seconds),
-            Figure::NoImprovement { at_least_s } => format!("no improvement, \u{2265} {}", duration(at_least_s)),
-        };
         Some(vec![
             escape(&cell.cell),
-            escape(profile),
+            profile(cell).map_or("unknown", Profile::name).to_owned(),
             bytes(cell.update_bytes),
             bytes(arm.upload_bytes),
             format!("{:.2} x", arm.upload_bytes as f64 / cell.update_bytes as f64),
             arm.tpdi.rounds_per_improvement.map_or("-".to_owned(), |rounds| format!("{rounds:.1}")),
-            escape(&figure),
+            escape(&headline(arm.tpdi.active)),
         ])
     };
-    let shown = cells.iter().filter(|cell| seen.insert((cell.task.clone(), cell.update_bytes)));
-    let rows: Vec<Vec<String>> = shown.filter_map(row).collect();
+    let rows: Vec<Vec<String>> = side_by_side(cells).iter().filter_map(row).collect();
     let columns = [
-        ("cell", Column::Text),
-        ("profile", Column::Text),
+        ("cell", Column::Name),
+        ("profile", Column::Name),
         ("as fp32", Column::Number),
         ("sent, encrypted", Column::Number),
         ("of fp32", Column::Number),
         ("rounds per improvement", Column::Number),
         ("active", Column::Number),
     ];
-    let others: Vec<String> = [("8bit", "bits8"), ("4bit", "bits4"), ("dense", "dense")]
-        .into_iter()
-        .filter(|(_, name)| *name != profile)
-        .map(|(option, _)| format!("tensorguard run --preset {preset} --profile {option}"))
-        .collect();
+    let (run, others): (Vec<Profile>, Vec<Profile>) =
+        Profile::ALL.into_iter().partition(|known| cells.iter().any(|cell| profile(cell) == Some(*known)));
+    let missing = if others.is_empty() {
+        String::new()
+    } else {
+        let all: Vec<&str> = run.iter().chain(&others).map(|profile| profile.name()).collect();
+        let others: Vec<&str> = others.iter().map(|profile| profile.name()).collect();
+        format!(
+            " Not measured in this run: {}. All side by side: tensorguard run --preset {preset} --profile {}.",
+            others.join(", "),
+            all.join(",")
+        )
+    };
     paragraph(&format!(
-        "A profile pays where the bytes that it saves are worth more than the rounds that it adds. A run has one; others were not \
-         measured in this run. These measure them: {}.",
-        others.join("; ")
+        "A profile pays where the bytes that it saves are worth more than the rounds that it adds; the slower the link, the sooner.{missing}"
     )) + &table(&format!("One fleet of each size; active time is {}", mixes(cells)), &columns, &rows)
 }
 
-fn points(cells: &[&CellOutcome], task: &str, mbit: u32, size: u64) -> Vec<Point> {
-    let here = |cell: &&&CellOutcome| cell.task == task && cell.mbit_per_s == mbit && cell.update_bytes == size;
+/// Of each way of learning and size, the first fleet's cells; those that differ by how values travel alone follow each other.
+fn side_by_side<'a>(cells: &[&'a CellOutcome]) -> Vec<&'a CellOutcome> {
+    let mut shown: Vec<&CellOutcome> = Vec::new();
+    for cell in cells {
+        let of_size = shown.iter().find(|other| (&other.task, other.update_bytes) == (&cell.task, cell.update_bytes));
+        if of_size.is_none_or(|first| first.clients == cell.clients) {
+            shown.push(cell);
+        }
+    }
+    shown.sort_by_key(|cell| (cell.task.clone(), cell.update_bytes, cell.mbit_per_s, cell.profile));
+    shown
+}
+
+fn points(cells: &[&CellOutcome], size: u64) -> Vec<Point> {
     let mut points: Vec<Point> = cells
         .iter()
-        .filter(here)
+        .filter(|cell| cell.update_bytes == size)
         .filter_map(|cell| {
             let (seconds, interval) = seconds(encrypted(cell)?.tpdi.active)?;
             Some((f64::from(cell.clients), seconds, interval))

@@ -1,6 +1,6 @@
 //! Cells, stages, encryption and failures as tables.
 
-use super::{bytes, cost, encrypted, mixes, representative, stage_labels, tasks};
+use super::{Kind, bytes, cost, encrypted, kinds, mixes, representative, stage_labels};
 use crate::matrix::compose::{Arm, Stage};
 use crate::matrix::explain::{active, duration, meaning, mix};
 use crate::matrix::grid::DEFAULT_MIN_CLIENTS;
@@ -28,15 +28,15 @@ fn figure_cell(figure: Figure) -> String {
 
 pub(super) fn every_cell(cells: &[&CellOutcome]) -> String {
     let columns = [
-        ("cell", Column::Text),
+        ("cell", Column::Name),
         ("active", Column::Number),
         ("wall", Column::Number),
         ("deployed", Column::Number),
         ("rounds per improvement", Column::Number),
         ("sent per round", Column::Number),
         ("success", Column::Number),
-        ("active time is", Column::Text),
-        ("wall time is", Column::Text),
+        ("active time is", Column::Labels),
+        ("wall time is", Column::Labels),
     ];
     let row = |cell: &&CellOutcome| {
         let arm = encrypted(cell)?;
@@ -48,7 +48,7 @@ pub(super) fn every_cell(cells: &[&CellOutcome]) -> String {
         };
         let after = cell.success_after.map_or("-".to_owned(), |after| format!("{:.0} %", 100.0 * after));
         Some(vec![
-            format!("<span class=\"nowrap\">{}</span>{lowered}", escape(&cell.cell)),
+            format!("{}{lowered}", escape(&cell.cell)),
             figure_cell(tpdi.active),
             figure_cell(tpdi.wall),
             format!("{} of {}", tpdi.deployed, tpdi.attempts),
@@ -72,10 +72,9 @@ pub(super) fn every_cell(cells: &[&CellOutcome]) -> String {
 
 pub(super) fn stages(cells: &[&CellOutcome]) -> String {
     let mut text = String::new();
-    for task in tasks(cells) {
-        let of_task: Vec<&CellOutcome> = cells.iter().copied().filter(|cell| cell.task == task).collect();
-        let Some(arm) = representative(&of_task).and_then(|cell| Some((cell, encrypted(cell)?))) else { continue };
-        let (cell, arm) = arm;
+    for kind in kinds(cells) {
+        let shown = representative(&kind.among(cells)).and_then(|cell| Some((cell, encrypted(cell)?)));
+        let Some((cell, arm)) = shown else { continue };
         let parts: Vec<Part> = arm
             .stages
             .iter()
@@ -116,7 +115,7 @@ pub(super) fn stages(cells: &[&CellOutcome]) -> String {
             ("encrypted", Column::Number),
             ("plaintext", Column::Number),
             ("halving it saves", Column::Number),
-            ("its time is", Column::Text),
+            ("its time is", Column::Name),
         ];
         text += &table(&format!("{}, seconds of a mean attempt without policy waits", cell.cell), &columns, &rows);
     }
@@ -125,7 +124,7 @@ pub(super) fn stages(cells: &[&CellOutcome]) -> String {
 
 pub(super) fn encryption(cells: &[&CellOutcome]) -> String {
     let columns = [
-        ("cell", Column::Text),
+        ("cell", Column::Name),
         ("plaintext", Column::Number),
         ("encrypted", Column::Number),
         ("more", Column::Number),
@@ -133,8 +132,8 @@ pub(super) fn encryption(cells: &[&CellOutcome]) -> String {
         ("up, plaintext", Column::Number),
         ("up, encrypted", Column::Number),
         ("link's share", Column::Number),
-        ("plaintext is", Column::Text),
-        ("encrypted is", Column::Text),
+        ("plaintext is", Column::Labels),
+        ("encrypted is", Column::Labels),
     ];
     let row = |cell: &&CellOutcome| {
         let (with, without) = (encrypted(cell)?, cell.arm(Arm::Plaintext)?);
@@ -167,7 +166,7 @@ pub(super) fn encryption(cells: &[&CellOutcome]) -> String {
 
 pub(super) fn failures(cells: &[&CellOutcome]) -> String {
     let columns = [
-        ("cell", Column::Text),
+        ("cell", Column::Name),
         ("attempts", Column::Number),
         ("deployed", Column::Number),
         ("rolled back", Column::Number),
@@ -179,7 +178,7 @@ pub(super) fn failures(cells: &[&CellOutcome]) -> String {
     // What is learned does not depend on the link: one row for each fleet.
     let rows: Vec<Vec<String>> = cells
         .iter()
-        .filter(|cell| seen.insert((cell.task.clone(), cell.clients, cell.update_bytes)))
+        .filter(|cell| seen.insert((Kind::of(cell), cell.clients, cell.update_bytes)))
         .filter_map(|cell| {
             let tpdi = &encrypted(cell)?.tpdi;
             let only = tpdi.active_if_deployed_s;

@@ -73,11 +73,62 @@ fn where_fleets_saturate_is_told_with_the_stage_that_grew() {
 fn questions_without_data_are_answered_by_what_would_measure_them() {
     let page = page(&recorded()).expect("a page");
     let compression = section(&page, "compression");
-    assert!(compression.contains("not measured in this run"));
-    assert!(compression.contains("--preset standard --profile 4bit") && !compression.contains("--profile 8bit"));
+    assert!(compression.contains("Not measured in this run: 4bit, dense."));
+    assert!(compression.contains("tensorguard run --preset standard --profile 8bit,4bit,dense"));
     let earlier = section(&page, "earlier");
     assert!(earlier.contains("not measured in this run") && earlier.contains("tensorguard compare OLD NEW"));
     assert!(section(&page, "composed").contains("--link paced"), "the formula was held against no link");
     let estimate = crate::matrix::pipeline::SUITE.estimate();
     assert!(section(&page, "right").contains(&format!("{} bits against classical", estimate.classical)));
+}
+
+/// The same cells twice: as 8 bits, and as 4 bits of half the bytes and another time.
+fn two_profiles() -> Record {
+    let mut record = recorded();
+    let of = |profile: Profile, cell: &CellOutcome| {
+        let mut cell = cell.clone();
+        (cell.profile, cell.cell) = (Some(profile), format!("{}-{}", cell.cell, profile.name()));
+        if profile == Profile::Bits4 {
+            for arm in &mut cell.arms {
+                arm.upload_bytes /= 2;
+                arm.tpdi.active = Figure::Improves { seconds: 0.123, low: 0.12, high: Some(0.13) };
+            }
+        }
+        cell
+    };
+    record.matrix = [Profile::Bits8, Profile::Bits4]
+        .iter()
+        .flat_map(|&p| record.matrix.iter().map(move |cell| of(p, cell)))
+        .collect();
+    record
+}
+
+#[test]
+fn profiles_of_a_run_stand_side_by_side_and_are_never_mixed() {
+    let page = page(&two_profiles()).expect("a page");
+    let compression = section(&page, "compression");
+    let rows: Vec<&str> = compression.split("<tr>").skip(2).collect();
+    assert!(rows.len() > 4 && rows.len().is_multiple_of(2), "{compression}");
+    for pair in rows.chunks(2) {
+        assert!(pair[0].contains(">8bit</td>") && pair[1].contains(">4bit</td>"), "{pair:?}");
+        let name = |row: &str| row.split('>').nth(1).map(|cell| cell.replace("-8bit", "").replace("-4bit", ""));
+        assert_eq!(name(pair[0]), name(pair[1]));
+        assert!(pair[1].contains("123.0 ms") && !pair[0].contains("123.0 ms"), "{pair:?}");
+    }
+    assert!(compression.contains("Not measured in this run: dense."));
+    for kind in ["imitation in 8bit", "imitation in 4bit"] {
+        for id in ["verdict", "grid", "scaling"] {
+            assert!(section(&page, id).contains(kind), "{kind} in {id}");
+        }
+    }
+    let tables = section(&page, "grid").split("<caption>").skip(1);
+    let of_eight: Vec<&str> =
+        tables.filter(|table| table.split('<').next().is_some_and(|t| t.contains("in 8bit"))).collect();
+    assert!(of_eight.len() >= 3 && of_eight.iter().all(|table| !table.contains("123.0 ms")), "{of_eight:?}");
+    let fleets = |page: &str| section(page, "failures").matches("\"row\"").count();
+    assert_eq!(
+        fleets(&page),
+        2 * fleets(&super::page(&recorded()).expect("a page")),
+        "each fleet and profile has its row"
+    );
 }

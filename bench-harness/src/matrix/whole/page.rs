@@ -1,5 +1,6 @@
 //! Composed against end to end, for the report.
 
+use super::tries::{MOST, QUIET_CORES, Try};
 use super::{FORMULA_TEXT, PartSeconds, TOLERANCE, WholeOutcome};
 use crate::matrix::explain::{duration, meaning};
 use crate::record::Record;
@@ -19,6 +20,7 @@ pub fn section(record: &Record) -> String {
          run measured, on as many cores, over the same calibrated link. More than {:.0} % apart, and a run for publishing is refused.",
         100.0 * TOLERANCE
     )) + &totals(&record.end_to_end)
+        + &tries(&record.end_to_end)
         + &parts(&record.end_to_end)
         + &links(&record.end_to_end)
         + &formulas(&record.end_to_end)
@@ -27,13 +29,13 @@ pub fn section(record: &Record) -> String {
 
 fn totals(cells: &[WholeOutcome]) -> String {
     let columns = [
-        ("cell", Column::Text),
+        ("cell", Column::Name),
         ("composed", Column::Number),
         ("end to end", Column::Number),
         ("composed over end to end", Column::Number),
         ("deployed", Column::Number),
         ("others on the cores", Column::Number),
-        ("time is", Column::Text),
+        ("time is", Column::Name),
     ];
     let row = |cell: &WholeOutcome| {
         let ratio = cell.ratio.map_or("-".to_owned(), |ratio| {
@@ -58,13 +60,47 @@ fn totals(cells: &[WholeOutcome]) -> String {
     table("The same cell, put together from its parts and run as a whole", &columns, &rows(cells, row))
 }
 
+/// Every try, where there may be more than one.
+fn tries(cells: &[WholeOutcome]) -> String {
+    let row = |cell: &WholeOutcome, (index, one): (usize, &Try)| {
+        vec![
+            escape(&cell.cell),
+            (index + 1).to_string(),
+            one.composed_s.map_or("-".to_owned(), |composed| escape(&duration(composed))),
+            escape(&duration(one.end_to_end_s)),
+            one.ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
+            escape(&one.disturbance()),
+            if one.counts { "yes" } else { "no" }.to_owned(),
+        ]
+    };
+    let of_cell = |cell: &WholeOutcome| cell.tries.iter().enumerate().map(|one| row(cell, one)).collect::<Vec<_>>();
+    let rows: Vec<Vec<String>> = cells.iter().flat_map(of_cell).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let columns = [
+        ("cell", Column::Name),
+        ("try", Column::Number),
+        ("composed", Column::Number),
+        ("end to end", Column::Number),
+        ("composed over end to end", Column::Number),
+        ("meanwhile", Column::Name),
+        ("counts", Column::Name),
+    ];
+    let caption = format!(
+        "Every try. The first quiet one counts, whatever it says; where none was, the first. Quiet: others kept at most {QUIET_CORES} cores busy. A \
+         first try that does not agree is followed by others, {MOST} in all, until one is quiet"
+    );
+    table(&caption, &columns, &rows)
+}
+
 fn rows(cells: &[WholeOutcome], row: impl Fn(&WholeOutcome) -> Vec<String>) -> Vec<Vec<String>> {
     cells.iter().map(row).collect()
 }
 
 fn parts(cells: &[WholeOutcome]) -> String {
     let columns =
-        [("cell", Column::Text), ("part", Column::Text), ("composed", Column::Number), ("end to end", Column::Number)];
+        [("cell", Column::Name), ("part", Column::Name), ("composed", Column::Number), ("end to end", Column::Number)];
     let row = |cell: &WholeOutcome, part: &PartSeconds| {
         vec![
             escape(&cell.cell),
@@ -78,7 +114,7 @@ fn parts(cells: &[WholeOutcome]) -> String {
 }
 
 fn links(cells: &[WholeOutcome]) -> String {
-    let columns = [("cell", Column::Text), ("the link, as calibrated", Column::Text)];
+    let columns = [("cell", Column::Name), ("the link, as calibrated", Column::Text)];
     table(
         "Links, measured before they were used",
         &columns,
@@ -98,6 +134,6 @@ fn formulas(cells: &[WholeOutcome]) -> String {
              (or netns) measures it.",
         );
     }
-    let columns = [("cell", Column::Text), ("transfers by formula against the emulated link", Column::Text)];
+    let columns = [("cell", Column::Name), ("transfers by formula against the emulated link", Column::Text)];
     table("The composed cells' formula and its error", &columns, &told)
 }

@@ -89,7 +89,7 @@ impl<'a> Stage<'a> {
         let charter = Charter {
             fleet: "end to end".to_owned(),
             values: config.values() as u64,
-            bits: budget.profile.bits(),
+            bits: budget.profile_of(fleet).bits(),
             // Later updates may be larger than the first.
             clip: 2.0 * clip,
             least: fleet.clients.min(DEFAULT_MIN_CLIENTS).into(),

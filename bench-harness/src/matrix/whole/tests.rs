@@ -4,7 +4,7 @@ use super::super::trace::AttemptTrace;
 use super::*;
 use workload::{Size, Task};
 
-const FLEET: Fleet = Fleet { task: Task::Imitation, clients: 4, size: Size::Kb10 };
+const FLEET: Fleet = Fleet { task: Task::Imitation, clients: 4, size: Size::Kb10, profile: None };
 
 fn ms(times: &[u64]) -> Vec<u64> {
     times.iter().map(|ms| ms * 1_000_000).collect()
