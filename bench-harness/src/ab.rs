@@ -91,24 +91,21 @@ impl Trial {
         for metric in metrics {
             progress.step(&metric.name());
             let measured = self.measure(&mut notes, metric, &mut pair, &mut again, &mut progress);
-            measured.map_err(|failure| resumable(failure, notes.journal.folder()))?;
+            measured.map_err(|failure| interrupt::going_on(failure, notes.journal.folder()))?;
         }
         drop(progress);
         let repeated = self.repeat(&mut notes);
-        repeated.map_err(|failure| resumable(failure, notes.journal.folder()))?;
+        repeated.map_err(|failure| interrupt::going_on(failure, notes.journal.folder()))?;
         notes.journal.finish(|record| record.decision.as_ref().map_or(String::new(), ToString::to_string))
     }
 
     fn notes(&self, machine: Machine) -> Result<Notes, Failure> {
         let config = self.config()?;
-        if let Some(folder) = &self.resume {
-            let (journal, known) = Journal::resume(folder, &config)?;
-            return Ok(Notes { journal, known });
-        }
         let what = format!("ab-{}", self.engine.trim_start_matches("cpu-"));
         let environment = Environment { machine, engine: self.engine.clone(), gpu: None };
         let plan = Plan { command: "ab", what: &what, config, corpus_sha256: None, environment };
-        Ok(Notes { journal: Journal::begin(&self.out, plan)?, known: Vec::new() })
+        let (journal, known) = Journal::open(&self.out, self.resume.as_deref(), plan)?;
+        Ok(Notes { journal, known })
     }
 
     fn start(&self) -> Result<Pair, Failure> {
@@ -228,11 +225,6 @@ impl Trial {
         }
         Ok(())
     }
-}
-
-/// Says how to go on after an interruption.
-fn resumable(failure: Failure, folder: &Path) -> Failure {
-    if matches!(failure, Failure::Interrupted(_)) { interrupt::resumable(folder) } else { failure }
 }
 
 /// A journal, and what it says already.

@@ -1,5 +1,7 @@
 //! `tensorguard compare-peers`: ours and theirs, taking turns in one run.
 
+mod row;
+
 use crate::bandwidth::Reader;
 use crate::clock::Clock;
 use crate::end_to_end::{self, Absent, Rounds, is_round};
@@ -9,12 +11,12 @@ use crate::machine::Machine;
 use crate::paired;
 use crate::peer::{Answer, Crate, Program, Request, Width, Worker, digest, fixed, keep_core};
 use crate::progress::Progress;
-use crate::results::Kept;
-use crate::stats::{Interval, median, paired_ratio};
+use crate::results::{Earlier, Kept};
+use crate::stats::Interval;
 use crate::task::{Case, Kernel, LENGTHS, Scale, Task, check};
 use kernels::cpu::{Cpu, Isa};
 use kernels::{Backend, Direction, Modulus, Plan};
-use serde::Serialize;
+pub use row::{Row, Taken};
 use std::fmt;
 use std::path::Path;
 
@@ -50,37 +52,6 @@ impl Effort {
             Self::Full => 60,
         }
     }
-}
-
-/// One comparison: their time over ours.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    /// Whom we compare with. `itself` is our code on both sides: how far a ratio may be off.
-    pub peer: &'static str,
-    /// The kernel. `inverse` leaves the factor 1/n out on their side only; `inverse-scaled` has it on both.
-    pub kernel: &'static str,
-    /// Words.
-    pub n: usize,
-    /// Median and interval.
-    #[serde(flatten)]
-    pub interval: Interval,
-    /// Our median time of one run.
-    pub ours_ns: f64,
-    /// Theirs.
-    pub theirs_ns: f64,
-    /// Our engine.
-    pub engine: &'static str,
-    /// What the peer ran on, or which version of it ran.
-    pub peer_isa: String,
-    /// Values of all updates in one run of a round's step; 1 for a kernel.
-    pub values: u64,
-    /// Pairs of samples behind it.
-    pub pairs: usize,
-    /// Runs in a sample.
-    pub repetitions: u64,
-    /// CPU nanoseconds of each pair of samples, ours first.
-    #[serde(skip)]
-    pub samples: Vec<(u64, u64)>,
 }
 
 /// Everything that was compared.
@@ -182,37 +153,33 @@ impl Theirs<'_> {
     }
 }
 
-/// Compares what the filter selects, and keeps it in a new folder below `out` as it goes. After Ctrl-C the rest is a line that
-/// says so.
+/// Compares what the filter selects, and keeps it as it goes: in a new folder below `out`, or in `resume`, and then without measuring
+/// again what is there. After Ctrl-C the rest is a line that says so.
 ///
 /// # Errors
-/// [`Failure::Nothing`] for an empty selection, [`Failure::Wrong`] where the two sides compute different things.
-pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, out: Option<&Path>) -> Result<(Comparison, Kept), Failure> {
+/// [`Failure::Nothing`] for an empty selection, [`Failure::Wrong`] where the two sides compute different things; the journal's own.
+pub fn compare(
+    cpu: &Cpu,
+    filter: &str,
+    effort: Effort,
+    out: Option<&Path>,
+    resume: Option<&Path>,
+) -> Result<(Comparison, Kept), Failure> {
     let matches = Match::select(filter, effort)?;
-    let width = match cpu.isa() {
-        Isa::Avx512 | Isa::Neon => Width::Widest,
-        Isa::Avx2 => Width::Avx2,
-        Isa::Portable => {
-            let why = "the peers have no build without vector instructions; leave --isa out, or say cpu-avx2";
-            return Err(Failure::Usage(why.to_owned()));
-        }
-    };
+    let width = width(cpu)?;
     let machine = Machine::look();
-    let mut kept = match out {
-        Some(parent) => Kept::begin(parent, cpu.name(), filter, effort)?,
-        None => Kept::default(),
-    };
-    let programs = programs(&matches, width);
+    let mut kept = Kept::open(out, resume, cpu.name(), filter, effort)?;
+    let (mut rows, left) = left(cpu, &matches, kept.earlier());
+    let programs = programs(&left, width);
     // Rounds first: they need all cores once.
     let mut rounds = end_to_end::compare(cpu, filter, effort, width, &mut kept)?;
     keep_core();
     let start = |(package, program): (Crate, Result<Program, Failure>)| (package, program.and_then(Program::start));
     let mut workers = Workers(programs.into_iter().map(start).collect());
-    let mut progress = Progress::new(matches.len());
-    let mut rows = Vec::new();
-    for case in matches {
+    let mut progress = Progress::new(left.len());
+    for case in left {
         if interrupt::asked() {
-            rounds.absent.push(Absent::rest());
+            rounds.lacks(&mut kept, Absent::rest())?;
             break;
         }
         progress.step(&format!("{} {} n = {}", case.peer, case.kernel, case.case.n));
@@ -221,21 +188,40 @@ pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, out: Option<&Path>) -> R
             Err(why) => Err(why),
         };
         match done {
-            Ok(row) => rows.push(row),
-            Err(Failure::Internal(why)) => {
-                let absent = Absent { peer: case.peer, why };
-                if !rounds.absent.contains(&absent) {
-                    rounds.absent.push(absent);
-                }
+            Ok(row) => {
+                kept.row(&row)?;
+                rows.push(row);
             }
+            Err(Failure::Internal(why)) => rounds.lacks(&mut kept, Absent { peer: case.peer, why })?,
             Err(failure) => return Err(failure),
         }
-        kept.rows(&rows)?;
-        kept.rounds(&rounds)?;
     }
-    kept.rounds(&rounds)?;
     rows.append(&mut rounds.rows);
     Ok((Comparison { machine, rows, effort, engine: cpu.name(), rounds }, kept))
+}
+
+fn width(cpu: &Cpu) -> Result<Width, Failure> {
+    match cpu.isa() {
+        Isa::Avx512 | Isa::Neon => Ok(Width::Widest),
+        Isa::Avx2 => Ok(Width::Avx2),
+        Isa::Portable => {
+            let why = "the peers have no build without vector instructions; leave --isa out, or say cpu-avx2";
+            Err(Failure::Usage(why.to_owned()))
+        }
+    }
+}
+
+/// The rows that earlier sittings kept, and what is left. Identical code is measured in each sitting.
+fn left(cpu: &Cpu, matches: &[Match], earlier: &Earlier) -> (Vec<Row>, Vec<Match>) {
+    let (mut rows, mut left) = (Vec::new(), Vec::new());
+    for &case in matches {
+        let found = earlier.rows(case.peer, case.kernel, case.case.n);
+        if found.is_empty() || case.peer == ITSELF {
+            left.push(case);
+        }
+        rows.extend(found.into_iter().map(|taken| Row::new((case.peer, case.kernel, case.case.n), cpu.name(), taken)));
+    }
+    (rows, left)
 }
 
 /// Builds what these need.
@@ -281,23 +267,8 @@ fn row(cpu: &Cpu, case: Match, worker: Option<&mut Worker>, effort: Effort) -> R
     theirs.sample(cpu, repetitions)?;
     let ours = || Ok(Clock::Cpu.sample(repetitions, || task.step(cpu))?);
     let samples = paired::pairs(effort.pairs(), ours, || theirs.sample(cpu, repetitions))?;
-    let each = |side: fn(&(u64, u64)) -> u64| {
-        median(&samples.iter().map(|pair| side(pair) as f64 / repetitions as f64).collect::<Vec<_>>())
-    };
-    Ok(Row {
-        peer: case.peer,
-        kernel: case.kernel,
-        n: case.case.n,
-        interval: paired_ratio(&samples),
-        ours_ns: each(|pair| pair.0),
-        theirs_ns: each(|pair| pair.1),
-        engine: cpu.name(),
-        peer_isa,
-        values: 1,
-        pairs: samples.len(),
-        repetitions,
-        samples,
-    })
+    let taken = Taken { peer_isa, values: 1, repetitions, samples };
+    Ok(Row::new((case.peer, case.kernel, case.case.n), cpu.name(), taken))
 }
 
 /// Both sides must compute the same before their times are compared. Their transform may order its points differently,
@@ -378,6 +349,12 @@ impl Comparison {
             100.0 * worst,
             100.0 * NOISE
         )))
+    }
+
+    /// Whether Ctrl-C left something out.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.rounds.absent.contains(&Absent::rest())
     }
 
     /// How far identical code differed from itself: the farther end of the interval.

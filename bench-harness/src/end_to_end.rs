@@ -3,7 +3,7 @@
 //! Each side makes updates, encrypts, adds and opens them, and compares the mean with that of the plain updates, before any
 //! of its times counts.
 
-use crate::compare::{Effort, Row};
+use crate::compare::{Effort, Row, Taken};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::memory::{self, Server};
@@ -11,11 +11,10 @@ use crate::paired;
 use crate::peer::{self, Program, Width, Worker, keep_core};
 use crate::progress::Progress;
 use crate::python::Environment;
-use crate::results::Kept;
+use crate::results::{Earlier, Kept};
 use crate::round_peer::{ALL, RoundPeer};
 use crate::rounds::{Facts, Ours, PLANNED, Step};
 use crate::scaling::{self, Scaling};
-use crate::stats::{median, paired_ratio};
 use kernels::Backend;
 use kernels::cpu::Cpu;
 use serde::{Deserialize, Serialize};
@@ -28,8 +27,9 @@ const SAMPLE_NS: u64 = 3_000_000;
 /// What a row may take, about.
 const ROW_NS: u64 = 8_000_000_000;
 const LEAST_PAIRS: usize = 7;
-/// What we are called among the parties.
+/// What we are called among the parties, and who can read an update of ours.
 const OURS: &str = "tensorguard";
+const OUR_READER: &str = "nobody but the key holder, with the server";
 
 /// Who takes part, at which length, and what it costs besides time.
 #[derive(Clone, Debug, Serialize)]
@@ -59,7 +59,7 @@ impl Absent {
     /// Whatever was to come when somebody asked to stop.
     #[must_use]
     pub fn rest() -> Self {
-        Self { peer: "the rest", why: "Ctrl-C came before it".to_owned() }
+        Self { peer: "the rest", why: interrupt::MISSING.to_owned() }
     }
 }
 
@@ -94,8 +94,11 @@ struct Answer {
     facts: Facts,
 }
 
+/// Peers and their steps.
+type Selected = Vec<(&'static RoundPeer, Vec<Step>)>;
+
 /// Which peers and steps the filter lets through.
-fn selected(filter: &str) -> Vec<(&'static RoundPeer, Vec<Step>)> {
+fn selected(filter: &str) -> Selected {
     let steps = |peer: &RoundPeer| peer.steps().iter().copied().filter(|&step| peer.is_wanted(step, filter)).collect();
     ALL.iter().map(|peer| (peer, steps(peer))).filter(|(_, steps): &(_, Vec<_>)| !steps.is_empty()).collect()
 }
@@ -131,6 +134,45 @@ pub fn install(filter: &str) -> Result<(), Failure> {
     if failed.is_empty() { Ok(()) } else { Err(Failure::Internal(failed.join("\n"))) }
 }
 
+impl Rounds {
+    /// A peer that could not be asked, told once.
+    pub(crate) fn lacks(&mut self, kept: &mut Kept, absent: Absent) -> Result<(), Failure> {
+        if self.absent.contains(&absent) {
+            return Ok(());
+        }
+        kept.absent(&absent)?;
+        self.absent.push(absent);
+        Ok(())
+    }
+
+    /// What everybody does at one length and earlier sittings kept goes into the tables; gives what is left.
+    fn restore(&mut self, cpu: &Cpu, length: usize, selected: &Selected, earlier: &Earlier) -> Selected {
+        let mut party = |peer, reader| {
+            let facts = earlier.facts(peer, length);
+            let is_known = facts.is_some();
+            self.parties.extend(facts.map(|facts| Party { peer, length, reader, facts }));
+            is_known
+        };
+        let ours_is_known = party(OURS, OUR_READER);
+        let mut left = Vec::new();
+        for (peer, steps) in selected {
+            let mut to_do = Vec::new();
+            for &step in steps {
+                let found = earlier.rows(peer.name, step.name(), length);
+                if found.is_empty() {
+                    to_do.push(step);
+                }
+                let of_step = |taken| Row::new((peer.name, step.name(), length), cpu.name(), taken);
+                self.rows.extend(found.into_iter().map(of_step));
+            }
+            if !(party(peer.name, peer.reader) && to_do.is_empty() && ours_is_known) {
+                left.push((*peer, to_do));
+            }
+        }
+        left
+    }
+}
+
 /// Runs what the filter selects.
 ///
 /// # Errors
@@ -142,49 +184,86 @@ pub fn compare(cpu: &Cpu, filter: &str, effort: Effort, width: Width, kept: &mut
     }
     if effort == Effort::Full && "round".contains(filter) {
         // Before this thread is kept on one core.
-        rounds.scaling = scaling::of_rounds(cpu, LENGTHS[1])?;
-        rounds.server = Some(memory::measure(cpu, LENGTHS[1])?);
-        kept.rounds(&rounds)?;
-    }
-    let mut building = Progress::new(selected.len());
-    let mut found = Vec::new();
-    for (peer, steps) in &selected {
-        building.step(&format!("looking for {}", peer.name));
-        found.push((*peer, steps, peer.program(width)));
-    }
-    // Builds use all cores; ours and theirs, started from here on, keep to one.
-    keep_core();
-    let mut workers = Vec::new();
-    for (peer, steps, program) in found {
-        match program.and_then(Program::start) {
-            Ok(worker) => workers.push((peer, steps, worker)),
-            Err(why) => rounds.absent.push(Absent { peer: peer.name, why: why.to_string() }),
-        }
+        threads_and_memory(cpu, &mut rounds, kept)?;
     }
     let lengths = if effort == Effort::Smoke { &LENGTHS[..1] } else { &LENGTHS[..] };
-    let mut progress = Progress::new(lengths.len() * (count(filter) + workers.len()));
-    for &length in lengths {
+    let restored = lengths.iter().map(|&length| (length, rounds.restore(cpu, length, &selected, kept.earlier())));
+    let left: Vec<(usize, Selected)> = restored.filter(|(_, left)| !left.is_empty()).collect();
+    let mut workers = workers(&selected, &left, width, &mut rounds, kept)?;
+    let count = |left: &Selected| left.iter().map(|(_, steps)| 1 + steps.len()).sum::<usize>();
+    let mut progress = Progress::new(left.iter().map(|(_, left)| count(left)).sum());
+    for (length, left) in left {
         if interrupt::asked() {
             break;
         }
         let mut ours = Ours::prepare(cpu, length, PLANNED)?;
-        ours.facts.memory_bytes = memory::of_a_round(length)?;
-        right(OURS, &ours.facts)?;
-        let reader = "nobody but the key holder, with the server";
-        rounds.parties.push(Party { peer: OURS, length, reader, facts: ours.facts.clone() });
-        for (peer, steps, worker) in &mut workers {
+        if kept.earlier().facts(OURS, length).is_none() {
+            ours.facts.memory_bytes = memory::of_a_round(length)?;
+            right(OURS, &ours.facts)?;
+            let party = Party { peer: OURS, length, reader: OUR_READER, facts: ours.facts.clone() };
+            kept.party(&party)?;
+            rounds.parties.push(party);
+        }
+        for (peer, steps) in left {
+            let Some((_, worker)) = workers.iter_mut().find(|(of, _)| of.name == peer.name) else { continue };
             if rounds.absent.iter().any(|absent| absent.peer == peer.name) {
                 continue;
             }
             let mut session = Session { cpu, ours: &mut ours, worker, peer, effort, kept };
-            match session.run(steps, &mut rounds, &mut progress) {
-                Err(Failure::Internal(why)) => rounds.absent.push(Absent { peer: peer.name, why }),
+            match session.run(&steps, &mut rounds, &mut progress) {
+                Err(Failure::Internal(why)) => rounds.lacks(kept, Absent { peer: peer.name, why })?,
                 done => done?,
             }
-            kept.rounds(&rounds)?;
         }
     }
     Ok(rounds)
+}
+
+/// What a second thread brings to a robot, and what a server needs.
+fn threads_and_memory(cpu: &Cpu, rounds: &mut Rounds, kept: &mut Kept) -> Result<(), Failure> {
+    rounds.scaling = kept.earlier().scaling(Step::Encrypt.name(), LENGTHS[1]);
+    if rounds.scaling.is_none() {
+        rounds.scaling = scaling::of_rounds(cpu, LENGTHS[1])?;
+        rounds.scaling.iter().try_for_each(|scaling| kept.scaling(scaling))?;
+    }
+    rounds.server = kept.earlier().server(LENGTHS[1]);
+    if rounds.server.is_none() {
+        let server = memory::measure(cpu, LENGTHS[1])?;
+        kept.server(&server)?;
+        rounds.server = Some(server);
+    }
+    Ok(())
+}
+
+/// Peers that run.
+type Workers = Vec<(&'static RoundPeer, Worker)>;
+
+/// Starts the peers of which something is left, and keeps this thread to one core. Who cannot be started is absent.
+fn workers(
+    selected: &Selected,
+    left: &[(usize, Selected)],
+    width: Width,
+    rounds: &mut Rounds,
+    kept: &mut Kept,
+) -> Result<Workers, Failure> {
+    let is_left = |peer: &RoundPeer| left.iter().flat_map(|(_, left)| left).any(|(of, _)| of.name == peer.name);
+    let needed: Vec<&'static RoundPeer> = selected.iter().map(|(peer, _)| *peer).filter(|peer| is_left(peer)).collect();
+    let mut building = Progress::new(needed.len());
+    let mut found = Vec::new();
+    for peer in needed {
+        building.step(&format!("looking for {}", peer.name));
+        found.push((peer, peer.program(width)));
+    }
+    // Builds use all cores; ours and theirs, started from here on, keep to one.
+    keep_core();
+    let mut workers = Vec::new();
+    for (peer, program) in found {
+        match program.and_then(Program::start) {
+            Ok(worker) => workers.push((peer, worker)),
+            Err(why) => rounds.lacks(kept, Absent { peer: peer.name, why: why.to_string() })?,
+        }
+    }
+    Ok(workers)
 }
 
 /// No mean may be off by more than one level of an 8-bit grid.
@@ -222,10 +301,14 @@ impl Session<'_> {
             }
             progress.step(&format!("{} {} of {length} values", peer.name, step.name()));
             let row = row(self, step, &facts)?;
+            self.kept.row(&row)?;
             rounds.rows.push(row);
-            self.kept.rounds(rounds)?;
         }
-        rounds.parties.push(Party { peer: peer.name, length, reader: peer.reader, facts });
+        if self.kept.earlier().facts(peer.name, length).is_none() {
+            let party = Party { peer: peer.name, length, reader: peer.reader, facts };
+            self.kept.party(&party)?;
+            rounds.parties.push(party);
+        }
         Ok(())
     }
 }
@@ -250,23 +333,9 @@ fn row(session: &mut Session<'_>, step: Step, facts: &Facts) -> Result<Row, Fail
     let pairs = affordable.clamp(LEAST_PAIRS, effort.pairs().max(LEAST_PAIRS));
     let pairs = if effort == Effort::Smoke { effort.pairs() } else { pairs };
     let samples = paired::pairs(pairs, || ours.sample(cpu, step, repetitions), || theirs(repetitions))?;
-    let middle = |side: fn(&(u64, u64)) -> u64| {
-        median(&samples.iter().map(|pair| side(pair) as f64 / repetitions as f64).collect::<Vec<_>>())
-    };
-    Ok(Row {
-        peer: peer.name,
-        kernel: step.name(),
-        n: length,
-        interval: paired_ratio(&samples),
-        ours_ns: middle(|pair| pair.0),
-        theirs_ns: middle(|pair| pair.1),
-        engine: cpu.name(),
-        peer_isa: facts.version.clone(),
-        values: (length * step.updates()) as u64,
-        pairs: samples.len(),
-        repetitions,
-        samples,
-    })
+    let (peer_isa, values) = (facts.version.clone(), (length * step.updates()) as u64);
+    let taken = Taken { peer_isa, values, repetitions, samples };
+    Ok(Row::new((peer.name, step.name(), length), cpu.name(), taken))
 }
 
 impl fmt::Display for Rounds {

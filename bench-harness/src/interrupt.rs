@@ -5,6 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// How the reason begins for which something was not measured after Ctrl-C. A journal with such a reason is one to go on with.
+pub const MISSING: &str = "Ctrl-C came before it";
+
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// From now on Ctrl-C only asks; asked a second time, the process ends at once.
@@ -40,6 +43,12 @@ pub fn resumable(folder: &Path) -> Failure {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (shown, command) = (folder.display(), command(&args, folder));
     Failure::Interrupted(format!("samples are in {shown}; to go on: {command}"))
+}
+
+/// Says how to go on, where a failure is an interruption.
+#[must_use]
+pub fn going_on(failure: Failure, folder: &Path) -> Failure {
+    if matches!(failure, Failure::Interrupted(_)) { resumable(folder) } else { failure }
 }
 
 /// The command that goes on, as a shell reads it.

@@ -236,8 +236,28 @@ pub enum Line {
     EndToEnd(WholeLine),
     /// What a round of recorded training led to.
     Learning(LearningLine),
+    /// A later sitting begins a cell anew: what there is of it stays where it is and counts no more.
+    Anew {
+        /// Its name.
+        cell: String,
+    },
     /// The last line of a run that came to its end.
     Footer(Footer),
+}
+
+impl Line {
+    /// The cell that it is about, if it is about one.
+    #[must_use]
+    pub fn cell(&self) -> Option<&str> {
+        match self {
+            Self::Cell { cell, .. } | Self::NotRun { cell, .. } | Self::Stage { cell, .. } | Self::Anew { cell } => {
+                Some(cell)
+            }
+            Self::Sample(Sample { cell, .. }) | Self::Check(Check { cell, .. }) => Some(cell),
+            Self::Header(_) | Self::Environment(_) | Self::Footer(_) => None,
+            Self::Matrix(_) | Self::EndToEnd(_) | Self::Learning(_) => None,
+        }
+    }
 }
 
 /// What a fleet of the matrix did, and the cells that it stands for.

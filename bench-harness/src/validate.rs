@@ -3,6 +3,7 @@
 //! Right before fast: an engine that answers one vector otherwise is not timed, and the run ends with exit code 8. Everything
 //! goes into a journal; what is printed is computed from the record, so that `tensorguard verify` can compute it again.
 
+mod known;
 pub mod page;
 mod soak;
 mod timed;
@@ -24,6 +25,7 @@ use crate::sensors::Sensors;
 use cuda::Cuda;
 use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
+use known::Known;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -75,16 +77,17 @@ impl Engine {
     }
 }
 
-/// Validates this machine. Writes a new folder below `parent`.
+/// Validates this machine. Writes a new folder below `parent`, or goes on in `resume`.
 ///
 /// # Errors
-/// [`Failure::Usage`] for an engine that is not there. A board that does not pass is no error here, and Ctrl-C none either: see
-/// [`Validated::failure`]; what it left out is in the record by name.
-pub fn run(request: &Request, parent: &Path) -> Result<Validated, Failure> {
+/// [`Failure::Usage`] for an engine that is not there; those of [`Journal::open`] and [`Known::of`]. A board that does not pass is no
+/// error here, and Ctrl-C none either: see [`Validated::failure`]; what it left out is in the record by name.
+pub fn run(request: &Request, parent: &Path, resume: Option<&Path>) -> Result<Validated, Failure> {
     let listed = listed(&request.backends)?;
-    let mut journal = begin(request, parent)?;
     let mut sensors = Sensors::look();
-    describe(&mut journal, &sensors)?;
+    let (mut journal, lines) = open_journal(request, parent, resume)?;
+    let known = Known::of(&mut journal, lines)?;
+    describe(&mut journal, &known, &sensors)?;
     let engines = open(&mut journal, request, &listed)?;
     // Those that turn out wrong are not timed: then there is less to do than was said.
     let to_time = engines.iter().filter(|engine| why_not_timed(request, engine).is_none()).count();
@@ -95,8 +98,13 @@ pub fn run(request: &Request, parent: &Path) -> Result<Validated, Failure> {
     let mut failure = None;
     let mut right = Vec::new();
     for engine in engines {
+        let cell = format!("answers {}", engine.name);
+        if known.has(&cell) {
+            right.push(engine);
+            continue;
+        }
         if interrupt::asked() {
-            not_run(&mut journal, &format!("answers {}", engine.name), INTERRUPTED.to_owned())?;
+            not_run(&mut journal, &cell, interrupt::MISSING.to_owned())?;
             continue;
         }
         progress.step(&format!("asking {}", engine.name));
@@ -109,36 +117,40 @@ pub fn run(request: &Request, parent: &Path) -> Result<Validated, Failure> {
     progress.later(request.soak.unwrap_or_default() * timed.len() as u32);
     let gpu = times(&mut journal, request, &timed, &mut progress, &mut failure)?;
     if let Some(length) = request.soak {
-        for (index, engine) in timed.iter().enumerate() {
-            if interrupt::asked() {
-                not_run(&mut journal, &format!("soak {}", engine.name), INTERRUPTED.to_owned())?;
-                continue;
-            }
-            let others = length * (timed.len() - index - 1) as u32;
-            let told = &mut |what: &str, left: Duration| {
-                progress.later(left + others);
-                progress.live(what);
-            };
-            let asked = soak::Soak { name: engine.name, length };
-            failure = worse(failure, soak::run(&mut journal, engine.backend.as_ref(), &asked, &mut sensors, told)?);
-        }
+        let left: Vec<&Engine> = timed.iter().filter(|engine| !known.has(&soak::cell_name(engine.name))).collect();
+        failure = worse(failure, soaks(&mut journal, &left, length, &mut sensors, &mut progress)?);
     }
     drop(progress);
     let (folder, record) = journal.finish(|record| page::text(record, gpu.as_ref()))?;
     let is_judged = request.effort == Effort::Full;
     let failure = worse(failure, page::throttled(&record).filter(|_| is_judged));
-    let interrupted = interrupt::asked().then(|| Failure::Interrupted(stopped(&folder)));
+    let interrupted = record.footer.is_none().then(|| interrupt::resumable(&folder));
     Ok(Validated { folder, record, gpu, failure: worse(failure, interrupted) })
 }
 
-/// Why something was not measured after Ctrl-C.
-const INTERRUPTED: &str = "Ctrl-C came before it";
-
-fn stopped(folder: &Path) -> String {
-    let folder = folder.display();
-    format!(
-        "what was measured is in {folder}, with what is missing by name; a board is validated in one go: begin anew"
-    )
+/// Soaks engines one after the other.
+fn soaks(
+    journal: &mut Journal,
+    engines: &[&Engine],
+    length: Duration,
+    sensors: &mut Sensors,
+    progress: &mut Progress,
+) -> Result<Option<Failure>, Failure> {
+    let mut failure = None;
+    for (index, engine) in engines.iter().enumerate() {
+        if interrupt::asked() {
+            not_run(journal, &soak::cell_name(engine.name), interrupt::MISSING.to_owned())?;
+            continue;
+        }
+        let others = length * (engines.len() - index - 1) as u32;
+        let told = &mut |what: &str, left: Duration| {
+            progress.later(left + others);
+            progress.live(what);
+        };
+        let asked = soak::Soak { name: engine.name, length };
+        failure = worse(failure, soak::run(journal, engine.backend.as_ref(), &asked, sensors, told)?);
+    }
+    Ok(failure)
 }
 
 /// Times the engines that are right. Gives what a GPU can do at best, where one is among them.
@@ -151,7 +163,7 @@ fn times(
 ) -> Result<Option<Report>, Failure> {
     if interrupt::asked() {
         for engine in timed {
-            not_run(journal, &format!("times of {}", engine.name), INTERRUPTED.to_owned())?;
+            not_run(journal, &format!("times of {}", engine.name), interrupt::MISSING.to_owned())?;
         }
         return Ok(None);
     }
@@ -160,7 +172,7 @@ fn times(
     let mut gpu = None;
     for engine in timed {
         if interrupt::asked() {
-            not_run(journal, &format!("times of {}", engine.name), INTERRUPTED.to_owned())?;
+            not_run(journal, &format!("times of {}", engine.name), interrupt::MISSING.to_owned())?;
             continue;
         }
         progress.step(&format!("timing {}", engine.name));
@@ -202,7 +214,7 @@ fn listed(names: &[String]) -> Result<Vec<Listed>, Failure> {
     Ok(wanted)
 }
 
-fn begin(request: &Request, parent: &Path) -> Result<Journal, Failure> {
+fn open_journal(request: &Request, parent: &Path, resume: Option<&Path>) -> Result<(Journal, Vec<Line>), Failure> {
     let cuda = Cuda::new().ok().map(|cuda| cuda.facts().name.clone());
     let adapter = || Some(device::open(device::choice(None), shaders::Options::default()).ok()?.1.to_string());
     let environment =
@@ -213,11 +225,11 @@ fn begin(request: &Request, parent: &Path) -> Result<Journal, Failure> {
         ("soak_s".to_owned(), json!(request.soak.map(|soak| soak.as_secs_f64()))),
     ]);
     let what = if request.effort == Effort::Full { "validate" } else { "validate-smoke" };
-    Journal::begin(parent, Plan { command: "validate", what, config, corpus_sha256: None, environment })
+    Journal::open(parent, resume, Plan { command: "validate", what, config, corpus_sha256: None, environment })
 }
 
 /// The board, its power mode and sensors; what is absent is a row with its reason.
-fn describe(journal: &mut Journal, sensors: &Sensors) -> Result<(), Failure> {
+fn describe(journal: &mut Journal, known: &Known, sensors: &Sensors) -> Result<(), Failure> {
     let found = power::look(Path::new("/"));
     let (present, absent): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|found| found.present);
     let mut properties: BTreeMap<String, Property> =
@@ -226,7 +238,9 @@ fn describe(journal: &mut Journal, sensors: &Sensors) -> Result<(), Failure> {
     if !names.is_empty() {
         properties.insert("sensors".to_owned(), Property::Text(names.join(", ")));
     }
-    journal.write(&Line::Cell { cell: "machine".to_owned(), properties })?;
+    if !known.is_state(&properties)? {
+        journal.write(&Line::Cell { cell: known::MACHINE.to_owned(), properties })?;
+    }
     for Found { name, note, .. } in absent.into_iter().chain(sensors.absent.iter().cloned()) {
         not_run(journal, &name, note)?;
     }
@@ -265,10 +279,9 @@ fn answers(journal: &mut Journal, engine: &Engine, vectors: &[vectors::Vector]) 
         ("wrong".to_owned(), wrong.into()),
         ("digest".to_owned(), Property::Text(crate::record::sha256(digests.as_bytes()))),
     ]);
-    journal.write(&Line::Cell { cell: cell.clone(), properties })?;
-    for answers in &answers {
-        journal.write(&Line::Check(answers.check(&cell)))?;
-    }
+    let mut lines = vec![Line::Cell { cell: cell.clone(), properties }];
+    lines.extend(answers.iter().map(|answers| Line::Check(answers.check(&cell))));
+    journal.write_all(&lines)?;
     let first = answers.iter().find_map(|answers| answers.wrong.first());
     let Some(first) = first else { return Ok(None) };
     not_run(

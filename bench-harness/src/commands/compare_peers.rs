@@ -12,6 +12,7 @@ Examples:
   tensorguard compare-peers --filter ntt --json           one JSON row per line
   tensorguard compare-peers --filter ntt --isa cpu-avx2   both sides with AVX2 only
   tensorguard compare-peers --out results                 keep samples, result and summary in a new folder there
+  tensorguard compare-peers --out results --resume results/<id>   go on after Ctrl-C
   tensorguard compare-peers --filter ntt --smoke          a few pairs of one size: does it work at all?
   tensorguard compare-peers --filter plonky3              one peer; it is built first, which takes a minute
   tensorguard compare-peers --install-peers               fetch the peers that are Python packages; nothing is measured
@@ -40,6 +41,9 @@ pub(crate) struct ComparePeers {
     /// Folder in which a new folder <date>-<machine>-<what> is made for samples, result and summary.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Go on with an interrupted run: its folder.
+    #[arg(long, value_name = "FOLDER")]
+    resume: Option<PathBuf>,
     /// Only fetch the selected peers that are Python packages (TenSEAL with SEAL, OpenFHE, Flower), from PyPI into
     /// bench-harness/peers/target.
     #[arg(long)]
@@ -53,7 +57,8 @@ impl ComparePeers {
         }
         let effort = if self.smoke { compare::Effort::Smoke } else { compare::Effort::Full };
         interrupt::listen()?;
-        let (comparison, kept) = compare::compare(&self.engine.cpu(1)?, &self.filter, effort, self.out.as_deref())?;
+        let (out, resume) = (self.out.as_deref(), self.resume.as_deref());
+        let (comparison, kept) = compare::compare(&self.engine.cpu(1)?, &self.filter, effort, out, resume)?;
         if self.json {
             print(&comparison.json_lines()?)?;
         } else {
@@ -63,9 +68,9 @@ impl ComparePeers {
         if let Some(made) = &made {
             eprintln!("wrote {}", made.display());
         }
-        if interrupt::asked() {
-            let why = "the rest is missing, and a comparison is made in one go: begin anew, or --filter for less";
-            return Err(Failure::Interrupted(why.to_owned()));
+        if comparison.is_cut_off() {
+            let lost = || Failure::Interrupted("the rest is missing; with --out it could be gone on with".to_owned());
+            return Err(made.map_or_else(lost, |made| interrupt::resumable(&made)));
         }
         comparison.verdict()
     }

@@ -13,6 +13,7 @@ Examples:
   tensorguard validate                                  under a minute on a processor, some minutes with a GPU
   tensorguard validate --soak 5m                        and each timed engine kept busy for five minutes
   tensorguard validate --backend cuda --soak 10m        one engine
+  tensorguard validate --soak 1h --resume tensorguard-results/<id>    go on after Ctrl-C, with the options it was begun with
   tensorguard bundle tensorguard-results/*-validate     the one file to send
 
 Exit codes: 0 passed, 3 an engine slowed down in its soak, 8 an engine computes something wrong (wins over all others),
@@ -37,6 +38,9 @@ pub(crate) struct Validate {
     /// Folder in which a new folder <date>-<machine>-validate is made.
     #[arg(long, value_name = "FOLDER", default_value = options::OUT)]
     out: PathBuf,
+    /// Go on with an interrupted run: its folder. Answers and soaks that came to their end are kept; times are taken anew.
+    #[arg(long, value_name = "FOLDER")]
+    resume: Option<PathBuf>,
 }
 
 impl Validate {
@@ -44,7 +48,7 @@ impl Validate {
         interrupt::listen()?;
         let effort = if self.smoke { Effort::Smoke } else { Effort::Full };
         let request = Request { backends: self.backend.clone(), effort, soak: self.soak };
-        let done = validate::run(&request, &self.out)?;
+        let done = validate::run(&request, &self.out, self.resume.as_deref())?;
         if self.json {
             print_json(&done.record)?;
         } else {

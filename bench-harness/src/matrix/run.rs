@@ -92,11 +92,8 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
     let whole = whole_of(request, &fleets);
     demand::before(request, &fleets, whole.as_ref())?;
     let config = rules::config(request)?;
-    let (mut journal, done) = match resume {
-        None => (begin(cpu, request, parent, config)?, Vec::new()),
-        Some(folder) => Journal::resume(folder, &config)?,
-    };
-    if whole.is_none() && request.whole_runs > 0 && resume.is_none() {
+    let (mut journal, done) = open(cpu, request, parent, resume, config)?;
+    if whole.is_none() && request.whole_runs > 0 {
         journal.write(&absent("end-to-end".to_owned(), NO_WHOLE.to_owned()))?;
     }
     let began = Instant::now();
@@ -124,16 +121,16 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
             _ => {
                 progress.live(&format!("{fleet}: training version 0"));
                 let trained = learning::version_zero(fleet, &request.budget);
-                (trained.map_err(|failure| resumable(failure, &journal))?, Lessons::default())
+                (trained.map_err(|failure| interrupt::going_on(failure, journal.folder()))?, Lessons::default())
             }
         };
         if !left.cells.is_empty() {
             let trace = learning::run(fleet, &version_zero, &mut lessons, &request.budget, cpu, &mut progress);
-            let trace = trace.map_err(|failure| resumable(failure, &journal))?;
+            let trace = trace.map_err(|failure| interrupt::going_on(failure, journal.folder()))?;
             journal.write(&Line::Matrix(MatrixLine { trace, cells: left.cells }))?;
         }
         let done = end_to_end((fleet, &version_zero), &left.links, request, &mut journal, &mut progress);
-        done.map_err(|failure| resumable(failure, &journal))?;
+        done.map_err(|failure| interrupt::going_on(failure, journal.folder()))?;
         base = Some((kind, fleet.profile, (version_zero, lessons)));
     }
     drop(progress);
@@ -144,11 +141,17 @@ pub fn run(cpu: &Cpu, request: &Request, parent: &Path, resume: Option<&Path>) -
     Ok((folder, record))
 }
 
-fn begin(cpu: &Cpu, request: &Request, parent: &Path, config: BTreeMap<String, Value>) -> Result<Journal, Failure> {
+fn open(
+    cpu: &Cpu,
+    request: &Request,
+    parent: &Path,
+    resume: Option<&Path>,
+    config: BTreeMap<String, Value>,
+) -> Result<(Journal, Vec<Line>), Failure> {
     let environment = Environment { machine: Machine::look(), engine: cpu.name().to_owned(), gpu: None };
     let what = format!("matrix-{}", request.preset.name());
     let corpus_sha256 = request.recorded.as_ref().map(|recorded| recorded.hash.clone());
-    Journal::begin(parent, Plan { command: "run", what: &what, config, corpus_sha256, environment })
+    Journal::open(parent, resume, Plan { command: "run", what: &what, config, corpus_sha256, environment })
 }
 
 /// Why no cell goes end to end.
@@ -168,14 +171,6 @@ pub fn whole_of(request: &Request, fleets: &[(Fleet, Vec<Cell>)]) -> Option<(Fle
         Shaping::Paced | Shaping::Netns => cells.iter().map(|cell| Some(cell.link)).collect(),
     };
     Some((*fleet, links))
-}
-
-/// Whoever stops a run is told how to go on.
-fn resumable(failure: Failure, journal: &Journal) -> Failure {
-    match failure {
-        Failure::Interrupted(_) => interrupt::resumable(journal.folder()),
-        other => other,
-    }
 }
 
 /// What is left of a fleet.
@@ -223,7 +218,7 @@ fn not_done(links: Vec<Option<Link>>, (fleet, shaping): (Fleet, Shaping), record
     let done = |link: &Option<Link>| {
         let name = whole::cell_name(fleet, shaping, *link);
         let tried = record.end_to_end.iter().any(|whole| whole.cell == name);
-        record.cells.iter().any(|cell| cell.id == name) || (tried && !is_tried_again(record, &name))
+        tried && !is_tried_again(record, &name)
     };
     links.into_iter().filter(|link| !done(link)).collect()
 }

@@ -129,19 +129,13 @@ fn begin(
     resume: Option<&Path>,
     engines: &Engines,
 ) -> Result<(Journal, Vec<String>), Failure> {
-    if let Some(folder) = resume {
-        let (journal, lines) = Journal::resume(folder, &request.config())?;
-        let cell = |line: &Line| match line {
-            Line::Cell { cell, .. } | Line::NotRun { cell, .. } => Some(cell.clone()),
-            _ => None,
-        };
-        return Ok((journal, lines.iter().filter_map(cell).collect()));
-    }
     let machine = Machine::look();
     let environment = Environment { machine, engine: Cpu::best(1).name().to_owned(), gpu: engines.device() };
     let what = if request.effort == Effort::Smoke { "micro-smoke" } else { "micro" };
     let plan = Plan { command: "micro", what, config: request.config(), corpus_sha256: None, environment };
-    Ok((Journal::begin(out, plan)?, Vec::new()))
+    let (journal, lines) = Journal::open(out, resume, plan)?;
+    let cell = |line: Line| if let Line::Cell { cell, .. } = line { Some(cell) } else { None };
+    Ok((journal, lines.into_iter().filter_map(cell).collect()))
 }
 
 /// Every engine that is asked for, or why it is absent.
@@ -190,14 +184,14 @@ impl Session {
         let reader = Reader::new();
         reader.read();
         let cell = LIMIT_CELL.to_owned();
-        self.journal.write(&Line::Cell { cell: cell.clone(), properties: BTreeMap::new() })?;
-        self.journal.write(&stage(&cell, LIMIT_STAGE, "byte", reader.bytes()))?;
+        let mut lines = vec![Line::Cell { cell: cell.clone(), properties: BTreeMap::new() }];
+        lines.push(stage(&cell, LIMIT_STAGE, "byte", reader.bytes()));
         for turn in 0..PASSES {
             let mut spent = Spent::default();
             spent.on(|| reader.read());
-            self.journal.write(&sample(&cell, LIMIT_STAGE, "1 thread", (turn, 1), spent, None))?;
+            lines.push(sample(&cell, LIMIT_STAGE, "1 thread", (turn, 1), spent, None));
         }
-        Ok(())
+        self.journal.write_all(&lines)
     }
 
     /// One cell: output first, then turns. Its lines are written together, so that a cell is in the journal whole or not at all.
@@ -234,11 +228,9 @@ impl Session {
             arms.push((AGAIN.to_owned(), arms[0].1));
         }
         let rows = rows(&mut self.data, cell, &arms, &self.amount, progress)?;
-        self.journal.write(&Line::Cell { cell: name.clone(), properties: properties(&cell[0], Some(&facts)) })?;
-        for check in checks {
-            self.journal.write(&Line::Check(check))?;
-        }
-        self.journal.write(&stage(&name, stage_name(&cell[0]), job.item(), facts.items))?;
+        let mut lines = vec![Line::Cell { cell: name.clone(), properties: properties(&cell[0], Some(&facts)) }];
+        lines.extend(checks.into_iter().map(Line::Check));
+        lines.push(stage(&name, stage_name(&cell[0]), job.item(), facts.items));
         for (turn, row) in rows.iter().enumerate() {
             for ((arm, engine), (runs, spent)) in arms.iter().zip(row) {
                 let turn = (u32::try_from(turn).unwrap_or(u32::MAX), *runs);
@@ -250,10 +242,10 @@ impl Session {
                     // Noise is that of the clock that counts.
                     sample.values.remove(&Measure::WallNs);
                 }
-                self.journal.write(&line)?;
+                lines.push(line);
             }
         }
-        Ok(())
+        self.journal.write_all(&lines)
     }
 }
 

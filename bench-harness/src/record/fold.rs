@@ -47,7 +47,8 @@ impl Journal {
 /// # Errors
 /// What is wrong with the journal: a missing header, a sample without its stage, a formula without its input.
 pub fn fold(journal: &Journal) -> Result<Record, String> {
-    let mut lines = journal.lines.iter();
+    let counted = counted(&journal.lines);
+    let mut lines = counted.iter().copied();
     let (Some(Line::Header(header)), Some(Line::Environment(environment))) = (lines.next(), lines.next()) else {
         return Err("a journal begins with a header and an environment".to_owned());
     };
@@ -98,6 +99,8 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
             Line::Matrix(line) => record.matrix.extend(outcomes(line, Composition::of(&header.config)?)?),
             Line::EndToEnd(line) => wholes.push(line),
             Line::Learning(line) => lessons.push(line),
+            // None of them counts.
+            Line::Anew { .. } => {}
             Line::Footer(footer) => record.footer = Some(footer.clone()),
         }
     }
@@ -112,10 +115,23 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
     derive(&mut record)?;
     if let Some(terms) = record.header.config.get(TERMS) {
         let terms: Terms = serde_json::from_value(terms.clone()).map_err(|error| format!("its terms: {error}"))?;
-        let samples: Vec<&Sample> = journal.lines.iter().filter_map(sampled).collect();
+        let samples: Vec<&Sample> = counted.iter().copied().filter_map(sampled).collect();
         record.decision = Some(decide(&record, &samples, &terms)?);
     }
     Ok(record)
+}
+
+/// The lines that count: without what there was of a cell before it began anew.
+#[must_use]
+pub fn counted(lines: &[Line]) -> Vec<&Line> {
+    let anew = lines.iter().enumerate().filter_map(|(place, line)| match line {
+        Line::Anew { cell } => Some((cell.as_str(), place)),
+        _ => None,
+    });
+    // The last of several.
+    let anew: HashMap<&str, usize> = anew.collect();
+    let counts = |place: usize, line: &Line| line.cell().and_then(|cell| anew.get(cell)).is_none_or(|&at| place > at);
+    lines.iter().enumerate().filter(|&(place, line)| counts(place, line)).map(|(_, line)| line).collect()
 }
 
 /// The figures and ratios of samples of one stage.

@@ -4,6 +4,7 @@ use super::fold::{self, fold};
 use super::{Environment, Footer, Git, Header, Line, Record, VERSION, config_sha256, sha256};
 use crate::calendar::{date, time_utc, unix_s};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::machine::{Ticks, load};
 use crate::stats::SEED;
 use crate::whole_file::{Target, sync_folder};
@@ -46,9 +47,23 @@ pub struct Journal {
     file: File,
     begin: Instant,
     ticks: Option<Ticks>,
+    /// Whether Ctrl-C left something out in this sitting.
+    is_cut_off: bool,
 }
 
 impl Journal {
+    /// A new journal below `parent`, or the one in the folder `resume` to go on with, and the lines of it that count.
+    ///
+    /// # Errors
+    /// Those of [`Journal::begin`]; [`Failure::Usage`] where what is to go on came to its end, or there is none;
+    /// [`Failure::Incomparable`] where the configuration, the program or the machine differs.
+    pub fn open(parent: &Path, resume: Option<&Path>, plan: Plan<'_>) -> Result<(Self, Vec<Line>), Failure> {
+        match resume {
+            Some(folder) => Self::resume(folder, &plan),
+            None => Ok((Self::begin(parent, plan)?, Vec::new())),
+        }
+    }
+
     /// Makes a new folder below `parent` and writes the first lines.
     ///
     /// # Errors
@@ -76,40 +91,48 @@ impl Journal {
             corpus_sha256: plan.corpus_sha256,
         };
         let file = OpenOptions::new().append(true).create_new(true).open(folder.join(SAMPLES)).map_err(failed)?;
-        let mut journal = Self { folder, file, begin: Instant::now(), ticks: Ticks::now() };
+        let mut journal = Self::new(folder, file);
         journal.write(&Line::Header(header))?;
         journal.write(&Line::Environment(plan.environment))?;
         Ok(journal)
     }
 
-    /// Goes on with an interrupted run. Gives the lines it has.
-    ///
-    /// # Errors
-    /// [`Failure::Usage`] where it came to its end, or there is none; [`Failure::Incomparable`] where the configuration or
-    /// the program differs.
-    pub fn resume(folder: &Path, config: &BTreeMap<String, Value>) -> Result<(Self, Vec<Line>), Failure> {
+    fn new(folder: PathBuf, file: File) -> Self {
+        Self { folder, file, begin: Instant::now(), ticks: Ticks::now(), is_cut_off: false }
+    }
+
+    /// Goes on with an interrupted run. What was not run is tried again: Ctrl-C came before it, or what it lacked may be here by now.
+    fn resume(folder: &Path, plan: &Plan<'_>) -> Result<(Self, Vec<Line>), Failure> {
+        clean_enough(folder)?;
         let path = folder.join(SAMPLES);
         let bytes = read_limited(&path)?;
-        let journal = fold::Journal::parse(&bytes).map_err(|why| refused(&path, &why))?;
-        let record = fold(&journal).map_err(|why| refused(&path, &why))?;
+        let parsed = fold::Journal::parse(&bytes).map_err(|why| refused(&path, &why))?;
+        let record = fold(&parsed).map_err(|why| refused(&path, &why))?;
         if record.footer.is_some() {
             return Err(refused(&path, "it came to its end, so there is nothing to resume"));
         }
-        if record.header.config_sha256 != config_sha256(config) {
-            let why = "it was begun with another configuration; give the same options, or begin anew";
-            return Err(Failure::Incomparable(format!("{}: {why}", path.display())));
-        }
-        if record.header.binary_sha256 != this_program_sha256() {
-            let why = "it was begun by another build of this program; begin anew";
-            return Err(Failure::Incomparable(format!("{}: {why}", path.display())));
-        }
+        same(&record, plan).map_err(|why| Failure::Incomparable(format!("{}: {why}", path.display())))?;
         let failed = |error: std::io::Error| failed(&path, &error);
         let file = OpenOptions::new().append(true).open(&path).map_err(failed)?;
         // A line that was cut off by a crash.
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         file.set_len(whole as u64).map_err(failed)?;
-        let folder = folder.to_owned();
-        Ok((Self { folder, file, begin: Instant::now(), ticks: Ticks::now() }, journal.lines))
+        let mut journal = Self::new(folder.to_owned(), file);
+        let mut lines: Vec<Line> = fold::counted(&parsed.lines).into_iter().cloned().collect();
+        for cell in record.cells.iter().filter(|cell| cell.not_run.is_some()) {
+            journal.anew(&cell.id, &mut lines)?;
+        }
+        Ok((journal, lines))
+    }
+
+    /// Begins a cell anew: what there is of it stays where it is and counts no more. It is taken out of `lines`.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where it cannot be written.
+    pub fn anew(&mut self, cell: &str, lines: &mut Vec<Line>) -> Result<(), Failure> {
+        self.write(&Line::Anew { cell: cell.to_owned() })?;
+        lines.retain(|line| line.cell() != Some(cell));
+        Ok(())
     }
 
     /// Appends a line.
@@ -117,7 +140,19 @@ impl Journal {
     /// # Errors
     /// [`Failure::Internal`] where it cannot be written.
     pub fn write(&mut self, line: &Line) -> Result<(), Failure> {
-        let text = serde_json::to_string(line)? + "\n";
+        self.write_all(std::slice::from_ref(line))
+    }
+
+    /// Appends lines in one piece: whoever ends the process meanwhile leaves all of them or none.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`] where they cannot be written.
+    pub fn write_all(&mut self, lines: &[Line]) -> Result<(), Failure> {
+        let mut text = String::new();
+        for line in lines {
+            text += &(serde_json::to_string(line)? + "\n");
+            self.is_cut_off |= matches!(line, Line::NotRun { reason, .. } if reason.starts_with(interrupt::MISSING));
+        }
         self.file.write_all(text.as_bytes()).map_err(|error| failed(&self.folder, &error))
     }
 
@@ -136,14 +171,17 @@ impl Journal {
         fold::Journal::parse(&bytes).and_then(|journal| fold(&journal)).map_err(Failure::Internal)
     }
 
-    /// Writes the last line, the record, and the page for people.
+    /// Writes the last line, the record, and the page for people. Where Ctrl-C left something out there is no last line: the record says
+    /// what there is, and the run can go on.
     ///
     /// # Errors
     /// [`Failure::Internal`] where the lines do not fit together, or files cannot be written.
     pub fn finish(mut self, summary: impl FnOnce(&Record) -> String) -> Result<(PathBuf, Record), Failure> {
-        let steal = self.ticks.and_then(|begin| Ticks::now().map(|now| now.steal_since(begin)));
-        let wall_ns = self.begin.elapsed().as_nanos() as u64;
-        self.write(&Line::Footer(Footer { end_utc: time_utc(unix_s()), wall_ns, load: load(), steal }))?;
+        if !self.is_cut_off {
+            let steal = self.ticks.and_then(|begin| Ticks::now().map(|now| now.steal_since(begin)));
+            let wall_ns = self.begin.elapsed().as_nanos() as u64;
+            self.write(&Line::Footer(Footer { end_utc: time_utc(unix_s()), wall_ns, load: load(), steal }))?;
+        }
         self.file.sync_all().map_err(|error| failed(&self.folder, &error))?;
         let mut record = self.record()?;
         let page = page(&record, &summary(&record));
@@ -178,6 +216,21 @@ fn page(record: &Record, table: &str) -> String {
     let measured = format!("Measured {begin_utc} with `tensorguard {}`.", argv.join(" "));
     let loads = format!("Load {} before, {} after.", load(before), load(after));
     format!("# {id}\n\n{measured}\nIn a checkout of commit {commit}.\n{loads}\n\n```text\n{}\n```\n", table.trim_end())
+}
+
+/// Whether a record is what a plan would go on with; if not, why.
+fn same(record: &Record, plan: &Plan<'_>) -> Result<(), &'static str> {
+    let (there, here) = (&record.environment, &plan.environment);
+    if record.header.config_sha256 != config_sha256(&plan.config) {
+        return Err("it was begun with another configuration; give the same options, or begin anew");
+    }
+    if record.header.binary_sha256 != this_program_sha256() {
+        return Err("it was begun by another build of this program; begin anew");
+    }
+    if (there.machine.label(), &there.engine, &there.gpu) != (here.machine.label(), &here.engine, &here.gpu) {
+        return Err("it was begun on another machine, engine or GPU; go on there, or begin anew");
+    }
+    Ok(())
 }
 
 /// Reads a file of limited size.

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub(super) const ITERATION: &str = "iteration";
 /// The parts of a soak, which are its arms: the last is held against the first.
 pub(super) const PARTS: [&str; 3] = ["first", "middle", "last"];
+/// How the cell of a soak begins.
+pub(super) const CELL: &str = "soak ";
 /// Robots whose rows are added in an iteration.
 const ROWS: u32 = 4;
 /// Polynomials of a message: 1 MB of fp32.
@@ -28,6 +30,11 @@ const POLYS: usize = 21;
 pub(super) struct Soak<'a> {
     pub(super) name: &'a str,
     pub(super) length: Duration,
+}
+
+/// The cell of an engine's soak.
+pub(super) fn cell_name(engine: &str) -> String {
+    format!("{CELL}{engine}")
 }
 
 /// What is done again and again: encrypt, add, open.
@@ -90,7 +97,8 @@ impl Round {
     }
 }
 
-/// Runs it. Gives why the board does not pass, if it does not; a soak that was interrupted keeps what it has.
+/// Runs it. Gives why the board does not pass, if it does not. A soak that was interrupted keeps what it has, and has no check: it begins
+/// anew when the run goes on, because the board cools down meanwhile.
 pub(super) fn run(
     journal: &mut Journal,
     backend: &dyn Backend,
@@ -106,7 +114,7 @@ pub(super) fn run(
     let expected = round.found.clone();
     let properties = [("engine", soak.name.into()), ("seconds", (soak.length.as_secs() as usize).into())];
     let items = ("digit", round.digits.len() as u64);
-    let name = cell(journal, format!("soak {}", soak.name), ITERATION, &properties, items)?;
+    let name = cell(journal, cell_name(soak.name), ITERATION, &properties, items)?;
     for sensor in &sensors.present {
         let (stage, item) = (sensor.name.clone(), "reading".to_owned());
         journal.write(&Line::Stage { cell: name.clone(), stage, label: Label::M, item, items: 1, formula: None })?;
@@ -141,10 +149,15 @@ pub(super) fn run(
     let digest = Some(sha256(&[found.row.as_slice(), &words].concat()));
     let (claim, failure) = match state {
         Ok(()) => {
-            let cut = begin.elapsed() < soak.length;
-            let until =
-                if cut { format!(", until Ctrl-C after {} s", begin.elapsed().as_secs()) } else { String::new() };
-            (format!("each of {iterations} iterations gave the bits of the definition{until}"), None)
+            let claim = format!("each of {iterations} iterations gave the bits of the definition");
+            if begin.elapsed() < soak.length {
+                let after = begin.elapsed().as_secs();
+                let reason = format!("{}, after {after} s; until then {claim}", interrupt::MISSING);
+                let cell = format!("rest of {name}");
+                journal.write(&Line::NotRun { cell, properties: BTreeMap::new(), reason })?;
+                return Ok(None);
+            }
+            (claim, None)
         }
         Err(why) => {
             let claim = format!("iteration {iterations} failed: {why}");

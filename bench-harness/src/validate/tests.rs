@@ -1,11 +1,12 @@
 //! A soak sees one wrong bit, and throttling only where it is certain.
 
+use super::known::Known;
 use super::{page, soak};
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::record::journal::{Journal, Plan};
 use crate::record::verify::verify;
-use crate::record::{Environment, Line, Measure, Record, Sample};
+use crate::record::{Check, Environment, Line, Measure, Record, Sample};
 use crate::results::cell;
 use crate::sensors::Sensors;
 use crate::sysfs::board::Board;
@@ -148,4 +149,31 @@ fn only_a_rate_that_certainly_fell_is_throttling() {
     let unsure = said("unsure", &noisy);
     assert!(unsure.contains("cannot tell") && !unsure.contains("steady"), "{unsure}");
     assert!(page::text(&record("short", &steady, &[]), None).contains("too few windows to tell"));
+}
+
+#[test]
+fn going_on_keeps_answers_and_whole_soaks_and_hides_nothing_that_was_wrong() {
+    let (scratch, mut journal) = Scratch::begin("known");
+    let cell = |cell: &str, clocks: &str| Line::Cell {
+        cell: cell.into(),
+        properties: BTreeMap::from([("clocks".to_owned(), clocks.into())]),
+    };
+    let check =
+        |cell: &str, holds| Line::Check(Check { cell: cell.into(), claim: "it is".into(), digest: None, holds });
+    let begun = ["machine", "answers a", "memory read", "kernel a sum 4096", "soak a", "soak b"];
+    let mut lines: Vec<Line> = begun.iter().map(|name| cell(name, "600 MHz")).collect();
+    lines.extend([check("answers a", true), check("soak a", true), check("kernel a sum 4096", true)]);
+    let known = Known::of(&mut journal, lines.clone()).expect("nothing was wrong");
+    let kept: Vec<&str> = begun.into_iter().filter(|cell| known.has(cell)).collect();
+    assert_eq!(kept, ["machine", "answers a", "soak a"], "the other soak was cut off");
+
+    let state = |clocks: &str| known.is_state(&BTreeMap::from([("clocks".to_owned(), clocks.into())]));
+    assert_eq!(state("600 MHz"), Ok(true));
+    let other = state("1200 MHz").map_err(|failure| (failure.code(), failure.to_string()));
+    assert!(other.as_ref().is_err_and(|(code, why)| *code == 6 && why.contains("clocks")), "{other:?}");
+
+    lines.push(check("kernel a sum 4096", false));
+    let wrong = Known::of(&mut journal, lines).err().map(|failure| failure.code());
+    assert_eq!(wrong, Some(8), "a second try would hide it");
+    drop(scratch);
 }

@@ -1,9 +1,9 @@
-//! Ctrl-C while a fleet trains: it stops soon, says how to go on, and going on comes to an end that can be verified.
+//! Ctrl-C: a measurement stops soon, says how to go on, and going on comes to an end that can be verified.
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tensorguard::record::Record;
 use tensorguard::record::journal::{RESULT, SAMPLES};
@@ -80,4 +80,144 @@ fn a_run_is_stopped_while_version_0_is_trained() {
     assert!(!told.contains("campaign 1 of"), "it was trained to its end: {told}");
     assert!(!folder(&parent).join(RESULT).exists());
     fs::remove_dir_all(parent).expect("it was made");
+}
+
+/// A folder to work in, which goes with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("tensorguard-interrupt-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("a temporary folder");
+        Self(folder)
+    }
+
+    /// This command, with what it measures going to `runs`, and without software Vulkan, which would take minutes.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = tensorguard(&words(args));
+        command.current_dir(&self.0).env("VK_DRIVER_FILES", "/nowhere/none.json");
+        command.env("VK_ICD_FILENAMES", "/nowhere/none.json").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> (i32, String) {
+        said(&self.command(args).output().expect("it starts"))
+    }
+
+    /// Starts it, asks it to stop once its journal holds `when`, and gives the code, what was said, and the folder.
+    fn stopped(&self, args: &[&str], when: &str) -> (i32, String, PathBuf) {
+        let child = self.command(args).spawn().expect("it starts");
+        let entry = || Some(fs::read_dir(self.0.join("runs")).ok()?.flatten().next()?.path());
+        let is_there = || entry().is_some_and(|entry| journal(&entry).contains(when));
+        let begin = Instant::now();
+        while !is_there() && begin.elapsed().as_secs() < 600 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs").success());
+        let (code, said) = said(&child.wait_with_output().expect("it ends"));
+        (code, said, entry().expect("what was measured"))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn said(output: &Output) -> (i32, String) {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap_or(-1), said)
+}
+
+fn journal(entry: &Path) -> String {
+    fs::read_to_string(entry.join(SAMPLES)).unwrap_or_default()
+}
+
+fn record(entry: &Path) -> Record {
+    serde_json::from_slice(&fs::read(entry.join(RESULT)).expect("a result")).expect("a record")
+}
+
+fn missing(record: &Record) -> Vec<&str> {
+    record.cells.iter().filter(|cell| cell.not_run.is_some()).map(|cell| cell.id.as_str()).collect()
+}
+
+#[test]
+fn a_trial_is_stopped_and_goes_on_with_the_turn_it_was_at() {
+    let scratch = Scratch::new("ab");
+    let program = env!("CARGO_BIN_EXE_tensorguard");
+    let args = ["ab", "--base-binary", program, "--filter", "forward", "--delta", "0.5", "--out", "runs"];
+    let (code, said, entry) = scratch.stopped(&args, "\"injected\"");
+    assert!(code == 130 && said.contains("--resume"), "{code}: {said}");
+    let entry = entry.to_string_lossy();
+    let resumed = [&args[..], &["--resume", &entry]].concat();
+    let (code, said) = scratch.run(&resumed);
+    assert!([0, 5].contains(&code) && said.contains("forward/32768"), "{code}: {said}");
+    assert_eq!(scratch.run(&["verify", &entry]).0, 0);
+    let (code, said) = scratch.run(&resumed);
+    assert!(code == 2 && said.contains("nothing to resume"), "{code}: {said}");
+}
+
+#[test]
+fn a_comparison_is_stopped_names_what_is_missing_and_goes_on_to_its_end() {
+    let scratch = Scratch::new("peers");
+    // Our code against itself, and against the memory: nobody else has to be built.
+    let args = ["compare-peers", "--filter", "memory", "--out", "runs"];
+    let (code, said, entry) = scratch.stopped(&args, "\"environment\"");
+    assert!(code == 130 && said.contains("to go on: tensorguard ") && said.contains("--resume"), "{code}: {said}");
+    assert!(said.contains("the rest") && said.contains("Ctrl-C came before it"), "{said}");
+    let first = record(&entry);
+    assert!(first.footer.is_none() && missing(&first) == ["the rest absent 0"], "{first:?}");
+    let (name, kept) = (entry.to_string_lossy(), journal(&entry));
+    assert_eq!(scratch.run(&["verify", &name]).0, 0);
+
+    let other = ["compare-peers", "--filter", "chacha", "--out", "runs", "--resume", &name];
+    let (code, said) = scratch.run(&other);
+    assert!(code == 6 && said.contains("another configuration"), "{code}: {said}");
+    // On a busy machine identical code differs: then it ends with 5, and everything is there all the same.
+    let resumed = [&args[..], &["--resume", &name]].concat();
+    let (code, said) = scratch.run(&resumed);
+    assert!([0, 5].contains(&code) && said.contains("memory read"), "{code}: {said}");
+    let whole = record(&entry);
+    assert!(whole.footer.is_some() && missing(&whole).is_empty(), "{:?}", missing(&whole));
+    // Each sitting measures identical code; the row of the first is in the table too.
+    let sittings = whole.cells.iter().filter(|cell| cell.id.starts_with("itself ")).count();
+    assert_eq!(sittings, 1 + kept.matches("\"line\":\"cell\",\"cell\":\"itself ").count());
+    assert_eq!(said.lines().filter(|line| line.starts_with("itself ")).count(), sittings, "{said}");
+    assert!(whole.cells.iter().any(|cell| cell.id == "memory read sum 4096"));
+    assert!(journal(&entry).starts_with(&kept), "what was measured stays");
+    assert_eq!(scratch.run(&["verify", &name]).0, 0);
+    let (code, said) = scratch.run(&resumed);
+    assert!(code == 2 && said.contains("nothing to resume"), "{code}: {said}");
+}
+
+#[test]
+fn a_validation_is_stopped_in_its_soak_keeps_answers_and_soaks_anew() {
+    let scratch = Scratch::new("validate");
+    let args = ["validate", "--smoke", "--soak", "8s", "--out", "runs"];
+    let (code, said, entry) = scratch.stopped(&args, "\"first\"");
+    assert!(code == 130 && said.contains("--resume") && said.contains("until then each of"), "{code}: {said}");
+    let first = record(&entry);
+    let soak = first.cells.iter().find(|cell| cell.id.starts_with("soak ")).expect("it had begun").id.clone();
+    assert!(first.footer.is_none() && missing(&first).contains(&format!("rest of {soak}").as_str()));
+    let (name, kept) = (entry.to_string_lossy(), journal(&entry));
+    assert_eq!(scratch.run(&["verify", &name]).0, 0);
+
+    let (code, said) = scratch.run(&[&args[..], &["--resume", &name]].concat());
+    assert!(code == 0 && said.contains("each of ") && !said.contains("rest of"), "{code}: {said}");
+    let all = journal(&entry);
+    let added = all.strip_prefix(&kept).expect("what was measured stays");
+    let anew = |cell: &str| added.contains(&format!("{{\"line\":\"anew\",\"cell\":\"{cell}\"}}"));
+    assert!(
+        anew(&soak) && anew("memory read") && !anew("machine") && !added.contains("\"cell\":\"answers "),
+        "{added}"
+    );
+    // A soak of its own: a first part that is not that of the sitting before.
+    let whole = record(&entry);
+    let stage = &whole.cells.iter().find(|cell| cell.id == soak).expect("it was soaked").stages[0];
+    let windows = |text: &str| text.matches("\"stage\":\"iteration\",\"arm\":\"first\"").count() as u64;
+    assert_eq!(stage.figures[0].samples, windows(added), "{stage:?}");
+    assert!(whole.footer.is_some() && windows(&kept) > 0 && stage.figures.iter().any(|figure| figure.arm == "last"));
+    assert_eq!(scratch.run(&["verify", &name]).0, 0);
 }

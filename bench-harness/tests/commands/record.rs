@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use tensorguard::interrupt;
 use tensorguard::machine::Machine;
 use tensorguard::record::formula::{Formula, Input};
 use tensorguard::record::journal::{Journal, Plan, RESULT, SAMPLES, SUMMARY};
@@ -237,14 +238,52 @@ fn an_interrupted_run_goes_on_where_it_stopped_and_only_with_its_own_configurati
     bytes.extend(b"{\"line\":\"sam");
     fs::write(folder.join(SAMPLES), bytes).unwrap();
     let other = BTreeMap::from([("filter".to_owned(), json!("b"))]);
-    assert_eq!(Journal::resume(&folder, &other).map_err(|failure| failure.code()).err(), Some(6));
-    let (mut journal, lines) = Journal::resume(&folder, &config()).expect("the same configuration");
+    let resume = |config: &BTreeMap<String, Value>| Journal::open(&parent, Some(&folder), plan(config));
+    assert_eq!(resume(&other).map_err(|failure| failure.code()).err(), Some(6));
+    let (mut journal, lines) = resume(&config()).expect("the same configuration");
     assert_eq!(lines.len(), 4);
     journal.write(&sample(0, "base", 5)).expect("a line");
-    let (folder, record) = journal.finish(|_| String::new()).expect("a record");
+    let (_, record) = journal.finish(|_| String::new()).expect("a record");
     assert_eq!(record.cells[0].stages[0].figures[0].samples, 1);
     assert!(verify(&folder).expect("a record").differences.is_empty());
-    assert_eq!(Journal::resume(&folder, &config()).map_err(|failure| failure.code()).err(), Some(2), "it is finished");
+    assert_eq!(resume(&config()).map_err(|failure| failure.code()).err(), Some(2), "it is finished");
+    fs::remove_dir_all(parent).expect("it is there");
+}
+
+#[test]
+fn what_ctrl_c_left_out_is_tried_again_and_a_cell_that_begins_anew_has_only_what_came_after() {
+    let parent = scratch("anew");
+    let mut journal = Journal::begin(&parent, plan(&config())).expect("a folder");
+    let cell = |cell: &str| Line::Cell { cell: cell.into(), properties: BTreeMap::new() };
+    let check = |claim: &str| Line::Check(Check { cell: "a".into(), claim: claim.into(), digest: None, holds: true });
+    let missing = Line::NotRun {
+        cell: "z".into(),
+        properties: BTreeMap::new(),
+        reason: format!("{}, it says", interrupt::MISSING),
+    };
+    let first = [cell("a"), stage("b", Label::M, None), sample(0, "base", 50), check("first"), missing];
+    journal.write_all(&first).expect("lines");
+    let (folder, record) = journal.finish(|_| String::new()).expect("a record of what there is");
+    assert!(record.footer.is_none() && record.cells[1].not_run.is_some(), "it can go on: {record:?}");
+    assert!(verify(&folder).expect("a record").differences.is_empty());
+    let kept = fs::read(folder.join(SAMPLES)).unwrap();
+
+    let resume = |plan: Plan<'_>| Journal::open(&parent, Some(&folder), plan).map_err(|failure| failure.code());
+    let mut elsewhere = plan(&config());
+    elsewhere.environment.machine.cores += 1;
+    assert_eq!(resume(elsewhere).err(), Some(6), "another machine");
+    let (mut journal, mut lines) = resume(plan(&config())).expect("the same machine");
+    assert!(lines.iter().all(|line| line.cell() != Some("z")) && lines.contains(&cell("a")), "{lines:?}");
+    journal.anew("a", &mut lines).expect("a line");
+    assert!(lines.iter().all(|line| line.cell().is_none()), "{lines:?}");
+    let second = [cell("a"), stage("b", Label::M, None), sample(0, "base", 70), check("second"), cell("z")];
+    journal.write_all(&second).expect("lines");
+    let (folder, record) = journal.finish(|_| String::new()).expect("a record");
+    assert!(record.footer.is_some() && record.cells.iter().all(|cell| cell.not_run.is_none()), "{record:?}");
+    let figure = record.figure("a", "b", "base", Measure::CpuNs).expect("it was sampled");
+    assert_eq!((figure.median, figure.samples, record.checks.len()), (7.0, 1, 1));
+    assert!(verify(&folder).expect("a record").differences.is_empty());
+    assert!(fs::read(folder.join(SAMPLES)).unwrap().starts_with(&kept), "a journal is only appended to");
     fs::remove_dir_all(parent).expect("it is there");
 }
 
