@@ -8,9 +8,10 @@ mod instructions;
 pub mod work;
 pub mod worker;
 
+use crate::clock::Clock;
 use crate::decision::{
-    BASE, CANDIDATE, EXACT, INJECTED, INJECTION, Outcome, Place, REPEAT, Row, TIME, Terms, UNKNOWN_TO, percent, place,
-    ratio, unfit,
+    BASE, CANDIDATE, EXACT, INJECTED, INJECTION, Outcome, Place, REPEAT, Row, TIME, Terms, UNKNOWN_TO, clock, percent,
+    place, ratio, unfit,
 };
 use crate::failure::Failure;
 use crate::interrupt;
@@ -25,7 +26,7 @@ use base::Base;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use work::Metric;
+use work::{Metric, Took};
 use worker::Worker;
 
 /// Length of one sample.
@@ -79,11 +80,14 @@ impl Trial {
     pub fn run(&self) -> Result<(PathBuf, Record), Failure> {
         self.terms.check()?;
         clean_enough(&self.out)?;
-        let metrics = Metric::select(&self.filter)?;
-        interrupt::listen()?;
         // Before this process keeps to one core, which would be all it sees.
         let machine = Machine::look();
-        keep_core();
+        let metrics = self.metrics(machine.cores)?;
+        interrupt::listen()?;
+        // Several threads, and what drives a device, need more.
+        if metrics.iter().all(|metric| metric.clock() == Clock::Cpu) {
+            keep_core();
+        }
         let mut pair = self.start()?;
         let mut again = Worker::start(AGAIN, &self.base.program, &self.engine)?;
         let mut notes = self.notes(machine)?;
@@ -97,6 +101,15 @@ impl Trial {
         let repeated = self.repeat(&mut notes);
         repeated.map_err(|failure| interrupt::going_on(failure, notes.journal.folder()))?;
         notes.journal.finish(|record| record.decision.as_ref().map_or(String::new(), ToString::to_string))
+    }
+
+    fn metrics(&self, threads: usize) -> Result<Vec<Metric>, Failure> {
+        let metrics = Metric::select(&self.filter, &self.engine, threads)?;
+        if self.counting == Counting::Instructions && metrics.iter().any(|metric| matches!(metric, Metric::On(_))) {
+            let why = "instructions are counted on one thread of the engine of --isa: leave backend and threads out of --filter";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        Ok(metrics)
     }
 
     fn notes(&self, machine: Machine) -> Result<Notes, Failure> {
@@ -145,7 +158,20 @@ impl Trial {
     ) -> Result<(), Failure> {
         let cell = metric.name();
         let mut properties = BTreeMap::from([("metric".to_owned(), cell.as_str().into())]);
-        let (before, after) = (pair.base.prepare(&cell)?, pair.candidate.prepare(&cell)?);
+        if let Metric::On(case) = metric {
+            properties.insert("backend".to_owned(), case.backend.into());
+            properties.insert("threads".to_owned(), case.threads.into());
+        }
+        if let Some(reason) = metric.absent() {
+            return notes.begin(Line::NotRun { cell, properties, reason });
+        }
+        let (before, after) = match (pair.base.prepare(&cell), pair.candidate.prepare(&cell)) {
+            // A device may not take jobs of this size.
+            (Err(Failure::Internal(reason)), _) | (_, Err(Failure::Internal(reason))) if metric.is_on_device() => {
+                return notes.begin(Line::NotRun { cell, properties, reason });
+            }
+            (before, after) => (before?, after?),
+        };
         let (Some(before), Some(after)) = (before, after.as_ref()) else {
             let who = if after.is_some() { BASE } else { CANDIDATE };
             properties.insert(UNKNOWN_TO.to_owned(), who.into());
@@ -195,7 +221,8 @@ impl Trial {
     /// Whether more turns would be wasted: the proof holds, and the candidate's interval does not lie across.
     fn is_decided(&self, cell: &str, samples: &[&Sample]) -> Result<bool, Failure> {
         let (_, ratios) = aggregates(samples).map_err(Failure::Internal)?;
-        let (Some(candidate), Some(again)) = (ratio(&ratios, CANDIDATE), ratio(&ratios, AGAIN)) else {
+        let clock = clock(&ratios);
+        let (Some(candidate), Some(again)) = (ratio(&ratios, CANDIDATE, clock), ratio(&ratios, AGAIN, clock)) else {
             return Ok(false);
         };
         let wanted = self.terms.delta(cell);
@@ -269,10 +296,15 @@ impl Notes {
         (cell, stage): (&str, &str),
         turn: (u32, u64),
         arms: &[&str],
-        row: &[u64],
+        row: &[Took],
     ) -> Result<(), Failure> {
-        for (arm, &cpu_ns) in arms.iter().zip(row) {
-            self.keep(sample(cell, stage, arm, turn, BTreeMap::from([(Measure::CpuNs, cpu_ns.into())])))?;
+        for (&arm, took) in arms.iter().zip(row) {
+            let mut values = took.values();
+            if arm == AGAIN && took.wall_ns.is_some() {
+                // Noise is that of the clock that counts.
+                values.remove(&Measure::CpuNs);
+            }
+            self.keep(sample(cell, stage, arm, turn, values))?;
         }
         if interrupt::asked() { Err(Failure::Interrupted(String::new())) } else { Ok(()) }
     }
@@ -281,7 +313,7 @@ impl Notes {
 /// The interval so far, for people who wait.
 fn live(cell: &str, samples: &[&Sample]) -> String {
     let (_, ratios) = aggregates(samples).unwrap_or_default();
-    ratio(&ratios, CANDIDATE).map_or(cell.to_owned(), |found| {
+    ratio(&ratios, CANDIDATE, clock(&ratios)).map_or(cell.to_owned(), |found| {
         let (low, high) = (percent(found.low), percent(found.high));
         format!("{cell} {low:+.1} .. {high:+.1} % after {} pairs", found.pairs)
     })

@@ -248,10 +248,16 @@ pub fn decide(record: &Record, samples: &[&Sample], terms: &Terms) -> Result<Dec
     Ok(Decision { outcome, noise, blind_below, rows, not_run })
 }
 
-/// An arm over the base, in CPU time.
+/// The clock that counts: that of the arm with identical code. CPU time for one thread; elapsed time for several, and for devices.
 #[must_use]
-pub fn ratio<'a>(ratios: &'a [Ratio], arm: &str) -> Option<&'a Ratio> {
-    ratios.iter().find(|ratio| ratio.arm == arm && ratio.over == BASE && ratio.measure == Measure::CpuNs)
+pub fn clock(ratios: &[Ratio]) -> Measure {
+    ratios.iter().find(|ratio| ratio.arm == AGAIN).map_or(Measure::CpuNs, |ratio| ratio.measure)
+}
+
+/// An arm over the base, by a clock.
+#[must_use]
+pub fn ratio<'a>(ratios: &'a [Ratio], arm: &str, clock: Measure) -> Option<&'a Ratio> {
+    ratios.iter().find(|ratio| ratio.arm == arm && ratio.over == BASE && ratio.measure == clock)
 }
 
 fn timed(
@@ -262,31 +268,37 @@ fn timed(
     noise: Option<f64>,
     terms: &Terms,
 ) -> Result<Option<Row>, String> {
-    let Some(found) = ratio(&stage.ratios, CANDIDATE) else { return Ok(None) };
+    let clock = clock(&stage.ratios);
+    let Some(found) = ratio(&stage.ratios, CANDIDATE, clock) else { return Ok(None) };
     let wanted = terms.delta(metric);
     let delta = wanted.max(2.0 * noise.unwrap_or(0.0));
     let of_stage = |sample: &&&Sample| sample.cell == metric && sample.stage == TIME;
     let of_stage: Vec<&Sample> = samples.iter().filter(of_stage).copied().collect();
-    let logs = paired_logs(&of_stage, BASE, CANDIDATE, Measure::CpuNs)?;
+    let logs = paired_logs(&of_stage, BASE, CANDIDATE, clock)?;
     let above = logs.iter().filter(|log| **log > (1.0 + delta).ln()).count();
     let (outcome, why) = match unfit(&stage.ratios, wanted, delta) {
         Some(why) => (Outcome::Unfit, why),
-        None => match (place(found.low, found.high, delta), repeat.and_then(|stage| ratio(&stage.ratios, CANDIDATE))) {
-            (Place::Below, _) => (Outcome::Pass, String::new()),
-            (Place::Across, _) => (Outcome::Inconclusive, "the interval lies across the threshold".to_owned()),
-            (Place::Above, None) => (Outcome::Inconclusive, "slower, but not repeated in fresh processes".to_owned()),
-            (Place::Above, Some(again)) if place(again.low, again.high, delta) == Place::Above => {
-                (Outcome::Fail, format!("slower, and {:+.1} % in fresh processes", percent(again.median)))
+        None => {
+            match (place(found.low, found.high, delta), repeat.and_then(|stage| ratio(&stage.ratios, CANDIDATE, clock)))
+            {
+                (Place::Below, _) => (Outcome::Pass, String::new()),
+                (Place::Across, _) => (Outcome::Inconclusive, "the interval lies across the threshold".to_owned()),
+                (Place::Above, None) => {
+                    (Outcome::Inconclusive, "slower, but not repeated in fresh processes".to_owned())
+                }
+                (Place::Above, Some(again)) if place(again.low, again.high, delta) == Place::Above => {
+                    (Outcome::Fail, format!("slower, and {:+.1} % in fresh processes", percent(again.median)))
+                }
+                (Place::Above, Some(again)) => {
+                    let why = format!("slower, but only {:+.1} % in fresh processes", percent(again.median));
+                    (Outcome::Inconclusive, why)
+                }
             }
-            (Place::Above, Some(again)) => {
-                let why = format!("slower, but only {:+.1} % in fresh processes", percent(again.median));
-                (Outcome::Inconclusive, why)
-            }
-        },
+        }
     };
     Ok(Some(Row {
         metric: metric.to_owned(),
-        measure: Measure::CpuNs,
+        measure: clock,
         outcome,
         ratio: found.median,
         low: found.low,
@@ -301,7 +313,8 @@ fn timed(
 /// Why a stage has not proved that it would notice; none if it has.
 #[must_use]
 pub fn unfit(ratios: &[Ratio], wanted: f64, delta: f64) -> Option<String> {
-    let (Some(again), Some(injected)) = (ratio(ratios, AGAIN), ratio(ratios, INJECTED)) else {
+    let clock = clock(ratios);
+    let (Some(again), Some(injected)) = (ratio(ratios, AGAIN, clock), ratio(ratios, INJECTED, clock)) else {
         return Some("it has no arms that prove the check".to_owned());
     };
     if again.pairs.min(injected.pairs) < LEAST_PAIRS.into() {

@@ -63,6 +63,12 @@ impl Filter {
         Ok(Self(terms?))
     }
 
+    /// Whether a term is about this key.
+    #[must_use]
+    pub fn asks_for(&self, key: &str) -> bool {
+        self.0.iter().any(|term| term.key == key)
+    }
+
     /// Whether the case passes.
     ///
     /// # Errors

@@ -1,14 +1,17 @@
-//! What a worker can be asked to time: the kernels, the steps of whole rounds, and every case of `micro`.
+//! What a worker can be asked to time: the kernels, the steps of whole rounds, and every case of `micro`, on any engine and threads.
 
-use crate::clock::{Clock, cpu_ns};
+use crate::clock::{Clock, Spent, cpu_ns};
 use crate::failure::Failure;
 use crate::filter::Filter;
-use crate::micro::case::Job;
+use crate::micro::case::{self, HOST, Job};
 use crate::micro::work::{Data as MicroData, Engine};
+use crate::record::Measure;
 use crate::rounds::{Ours, Step};
 use crate::task::{Case, Scale, Task, cases, check};
 use kernels::Backend;
 use kernels::cpu::Cpu;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::hint::black_box;
 
 /// Values of an update in rounds: 10 KB and 1 MB of fp32.
@@ -26,8 +29,10 @@ pub enum Metric {
     Kernel(Case),
     /// One step of a round: `round-encrypt/2500`.
     Round(Step, usize),
-    /// A case of `micro`, on the worker's engine: `stage-add/1mb/20`. Only for whom a filter asks for it.
+    /// A case of `micro`, on the worker's engine and one thread: `stage-add/1mb/20`. Only for whom a filter asks for it.
     Micro(Job),
+    /// The same on another engine or on more threads: `stage-add/1mb/20 cpu-avx2 2 threads`.
+    On(case::Case),
 }
 
 /// Signs of which a filter has one; the names of metrics have none.
@@ -45,25 +50,31 @@ impl Metric {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         let all = Self::all().into_iter();
-        all.chain(Job::all().into_iter().map(Self::Micro)).find(|metric| metric.name() == name)
+        let found = all.chain(Job::all().into_iter().map(Self::Micro)).find(|metric| metric.name() == name);
+        found.or_else(|| case::Case::named(name).map(Self::On))
     }
 
     /// What a filter selects: of the usual ones those with this in their name; or of the cases of `micro` those for which it holds,
-    /// as `stage==add && size==1mb`.
+    /// as `stage==add && size==1mb`: on `engine` unless it asks for a backend, on one thread unless it asks for threads, of which there
+    /// are so many.
     ///
     /// # Errors
     /// [`Failure::Nothing`] where it selects nothing, [`Failure::Usage`] where it is not understood.
-    pub fn select(filter: &str) -> Result<Vec<Self>, Failure> {
+    pub fn select(filter: &str, engine: &str, threads: usize) -> Result<Vec<Self>, Failure> {
         if !filter.contains(SIGNS) {
             let metrics: Vec<Self> = Self::all().into_iter().filter(|metric| metric.name().contains(filter)).collect();
             let names: Vec<String> = Self::all().into_iter().map(Self::name).collect();
             return some(metrics, || format!("no metric has '{filter}' in its name; there are {}", names.join(", ")));
         }
-        let terms = Filter::parse::<Job>(filter)?;
+        let terms = Filter::parse::<case::Case>(filter)?;
         let mut metrics = Vec::new();
-        for job in Job::all() {
-            if terms.admits(&job)? {
-                metrics.push(Self::Micro(job));
+        for case in case::Case::all(threads) {
+            let is_workers = [engine, HOST].contains(&case.backend);
+            let is_meant =
+                (is_workers || terms.asks_for("backend")) && (case.threads == 1 || terms.asks_for("threads"));
+            if is_meant && terms.admits(&case)? {
+                let is_plain = is_workers && case.threads == 1;
+                metrics.push(if is_plain { Self::Micro(case.job) } else { Self::On(case) });
             }
         }
         some(metrics, || format!("no case passes '{filter}'; `tensorguard micro --list` shows cases"))
@@ -74,6 +85,7 @@ impl Metric {
     pub fn name(self) -> String {
         match self {
             Self::Micro(job) => job.to_string(),
+            Self::On(case) => case.to_string(),
             Self::Kernel(Case { kernel, n }) => format!("{}/{n}", kernel.name()),
             Self::Round(step, length) => format!("{}/{length}", step.name()),
         }
@@ -85,8 +97,60 @@ impl Metric {
         match self {
             Self::Kernel(case) => case.kernel.item(),
             Self::Round(..) => "value",
-            Self::Micro(job) => job.item(),
+            Self::Micro(job) | Self::On(case::Case { job, .. }) => job.item(),
         }
+    }
+
+    /// The clock that says what it costs.
+    #[must_use]
+    pub fn clock(self) -> Clock {
+        if let Self::On(case) = self { case.clock() } else { Clock::Cpu }
+    }
+
+    /// Whether a device runs it.
+    #[must_use]
+    pub fn is_on_device(self) -> bool {
+        matches!(self, Self::On(case) if case.threads == 1 && case.clock() == Clock::Wall)
+    }
+
+    /// Why this machine cannot run it, if so.
+    #[must_use]
+    pub fn absent(self) -> Option<String> {
+        let Self::On(case::Case { backend, threads, .. }) = self else { return None };
+        Engine::open(backend, threads).err().map(|why| format!("{backend} is absent here: {why}"))
+    }
+}
+
+/// What runs took. Elapsed time only where that is what counts: on several threads, and on devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Took {
+    /// CPU time of the process.
+    pub cpu_ns: u64,
+    /// Elapsed time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall_ns: Option<u64>,
+}
+
+impl Took {
+    fn of(spent: Spent, clock: Clock) -> Self {
+        Self { cpu_ns: spent.cpu_ns, wall_ns: (clock == Clock::Wall).then_some(spent.wall_ns) }
+    }
+
+    fn cpu(cpu_ns: u64) -> Self {
+        Self { cpu_ns, wall_ns: None }
+    }
+
+    /// By the clock that counts.
+    #[must_use]
+    pub fn counted(self) -> u64 {
+        self.wall_ns.unwrap_or(self.cpu_ns)
+    }
+
+    /// As a sample has it.
+    #[must_use]
+    pub fn values(self) -> BTreeMap<Measure, serde_json::Number> {
+        let wall = self.wall_ns.map(|wall_ns| (Measure::WallNs, wall_ns.into()));
+        [(Measure::CpuNs, self.cpu_ns.into())].into_iter().chain(wall).collect()
     }
 }
 
@@ -101,7 +165,7 @@ pub struct Work<'a> {
     pub metric: Metric,
     /// What one run handles.
     pub items: u64,
-    /// CPU time of one run, about.
+    /// What one run takes, about, by the clock that counts.
     pub run_ns: f64,
     /// Bytes that a robot sends, for rounds.
     pub wire_bytes: Option<u64>,
@@ -144,25 +208,28 @@ impl Data {
                 let bytes = ours.facts.upload_bytes;
                 Ok((Self::Round(Box::new(ours), step), (length * step.updates()) as u64, Some(bytes)))
             }
-            Metric::Micro(job) => {
-                let engine = Engine::open(cpu.name(), 1).map_err(Failure::Usage)?;
-                let mut data = MicroData::default();
-                let facts = data.prepare(job)?;
-                data.check(job, &engine)?;
-                Ok((Self::Micro(Box::new(data), job, Box::new(engine)), facts.items, facts.wire_bytes))
-            }
+            Metric::Micro(job) => Self::micro(job, cpu.name(), 1),
+            Metric::On(case::Case { job, backend, threads }) => Self::micro(job, backend, threads),
         }
     }
 
-    /// CPU time of so many runs.
+    fn micro(job: Job, backend: &str, threads: usize) -> Result<(Self, u64, Option<u64>), Failure> {
+        let engine = Engine::open(backend, threads).map_err(Failure::Usage)?;
+        let mut data = MicroData::default();
+        let facts = data.prepare(job)?;
+        data.check(job, &engine)?;
+        Ok((Self::Micro(Box::new(data), job, Box::new(engine)), facts.items, facts.wire_bytes))
+    }
+
+    /// What so many runs take.
     ///
     /// # Errors
     /// [`Failure::Wrong`] where a step fails.
-    pub fn run(&mut self, cpu: &Cpu, runs: u64) -> Result<u64, Failure> {
+    pub fn run(&mut self, cpu: &Cpu, runs: u64) -> Result<Took, Failure> {
         match self {
-            Self::Kernel(task) => Ok(Clock::Cpu.sample(runs, || task.step(cpu))?),
-            Self::Round(ours, step) => ours.sample(cpu, *step, runs),
-            Self::Micro(data, job, engine) => Ok(data.run(*job, engine, runs)?.by(Clock::Cpu)),
+            Self::Kernel(task) => Ok(Took::cpu(Clock::Cpu.sample(runs, || task.step(cpu))?)),
+            Self::Round(ours, step) => ours.sample(cpu, *step, runs).map(Took::cpu),
+            Self::Micro(data, job, engine) => Ok(Took::of(data.run(*job, engine, runs)?, engine.clock())),
         }
     }
 }
@@ -183,7 +250,7 @@ impl<'a> Work<'a> {
         // The first run pays for untouched memory.
         work.run(1)?;
         loop {
-            let took = work.run(runs)?;
+            let took = work.run(runs)?.counted();
             if took >= CALIBRATION_NS {
                 work.run_ns = took as f64 / runs as f64;
                 return Ok(work);
@@ -192,22 +259,23 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// CPU time of so many runs, and of extra work on top of them: really done, in the same clock.
+    /// What so many runs take, and extra work on top of them: really done, by the same clocks.
     ///
     /// # Errors
     /// [`Failure::Wrong`] where a step fails.
-    pub fn sample(&mut self, runs: u64, extra: f64) -> Result<u64, Failure> {
+    pub fn sample(&mut self, runs: u64, extra: f64) -> Result<Took, Failure> {
         let worked = self.run(runs)?;
         if extra == 0.0 {
             return Ok(worked);
         }
         let spins = extra * self.run_ns * runs as f64 * self.spins_per_ns;
-        let begin = cpu_ns();
-        spin(spins as u64);
-        Ok(worked + (cpu_ns() - begin))
+        let mut spent = Spent::default();
+        spent.on(|| spin(spins as u64));
+        let wall_ns = worked.wall_ns.map(|wall_ns| wall_ns + spent.wall_ns);
+        Ok(Took { cpu_ns: worked.cpu_ns + spent.cpu_ns, wall_ns })
     }
 
-    fn run(&mut self, runs: u64) -> Result<u64, Failure> {
+    fn run(&mut self, runs: u64) -> Result<Took, Failure> {
         self.data.run(self.cpu, runs)
     }
 }
@@ -239,17 +307,40 @@ mod tests {
 
     #[test]
     fn a_filter_with_a_comparison_selects_cases_of_micro_and_others_names() {
-        let names = |filter| {
-            let metrics = Metric::select(filter).map_err(|failure| failure.code())?;
+        let names = |filter: &str| {
+            let metrics = Metric::select(filter, "cpu-avx2", 2).map_err(|failure| failure.code())?;
             Ok::<_, u8>(metrics.into_iter().map(Metric::name).collect::<Vec<_>>())
         };
-        assert_eq!(names("stage==add && size==1mb && clients==20"), Ok(vec!["stage-add/1mb/20".to_owned()]));
+        let one = |name: &str| Ok(vec![name.to_owned()]);
+        let add = "stage==add && size==1mb && clients==20";
+        assert_eq!(names(add), one("stage-add/1mb/20"));
         assert_eq!(names("round-add").map(|names| names.len()), Ok(2));
         assert_eq!(names(""), Ok(Metric::all().into_iter().map(Metric::name).collect()));
         assert_eq!((names("nonsense"), names("clients>100"), names("speed==1")), (Err(4), Err(4), Err(2)));
-        for name in ["stage-add/1mb/20", "forward/4096"] {
+        // Who asks for no backend gets the worker's, and who asks for no threads one.
+        let asked = |more: &str| names(&format!("{add} && {more}"));
+        assert_eq!(asked("threads==2"), one("stage-add/1mb/20 cpu-avx2 2 threads"));
+        assert_eq!(asked("backend==cpu-portable"), one("stage-add/1mb/20 cpu-portable 1 thread"));
+        assert_eq!(asked("backend==cpu-avx2 && threads==1"), one("stage-add/1mb/20"));
+        assert_eq!(asked("backend==cpu-avx2").map(|names| names.len()), Ok(1));
+        assert_eq!(asked("backend==cpu-avx2 && threads>=1").map(|names| names.len()), Ok(2));
+        assert_eq!(names("threads==1").map(|names| names.len()), Ok(Job::all().len()));
+        for name in ["stage-add/1mb/20", "forward/4096", "stage-add/1mb/20 cpu-avx2 2 threads"] {
             assert_eq!(Metric::named(name).map(Metric::name).as_deref(), Some(name));
         }
+    }
+
+    #[test]
+    fn several_threads_are_taken_by_elapsed_time_too_and_one_by_cpu_time_alone() {
+        let (cpu, mut walls) = (Cpu::best(1), Vec::new());
+        for threads in [1, 2] {
+            let case =
+                case::Case { job: Job::named("stage-seal/10kb/20").expect("a job"), backend: cpu.name(), threads };
+            let took = Work::new(&cpu, Metric::On(case)).expect("the right output").sample(2, 0.5).expect("a sample");
+            walls.push((took.wall_ns.is_some(), took.values().len()));
+            assert!(took.cpu_ns > 0 && took.counted() == took.wall_ns.unwrap_or(took.cpu_ns));
+        }
+        assert_eq!(walls, [(false, 1), (true, 2)]);
     }
 
     #[test]
@@ -258,6 +349,6 @@ mod tests {
         let metric = Metric::named("stage-seal/10kb/20").expect("a case");
         let mut work = Work::new(&cpu, metric).expect("the right output");
         assert!(work.items == 2500 && work.wire_bytes.is_some_and(|bytes| bytes > 2500));
-        assert!(work.sample(2, 0.5).expect("a sample") > 0);
+        assert!(work.sample(2, 0.5).expect("a sample").cpu_ns > 0);
     }
 }

@@ -1,6 +1,6 @@
 //! Two builds of this command, each in a process of its own, asked line by line: JSON on standard input and output.
 
-use super::work::{Data, Metric, Work};
+use super::work::{Data, Metric, Took, Work};
 use crate::failure::Failure;
 use crate::interrupt;
 use kernels::Backend;
@@ -36,9 +36,7 @@ enum Answer {
     Prepared(Prepared),
     /// The worker does not know the metric.
     Unknown,
-    Sampled {
-        cpu_ns: u64,
-    },
+    Sampled(Took),
     Refused {
         code: u8,
         why: String,
@@ -50,7 +48,7 @@ enum Answer {
 pub struct Prepared {
     /// What one run handles.
     pub items: u64,
-    /// CPU time of a run, about.
+    /// What a run takes, about, by the clock that counts.
     pub run_ns: f64,
     /// Bytes that a robot sends, for rounds.
     pub wire_bytes: Option<u64>,
@@ -91,7 +89,7 @@ pub fn serve(cpu: &Cpu, input: &mut dyn BufRead, output: &mut dyn Write) -> Resu
                 }
             }
             Question::Sample { runs, extra } => match work.as_mut().map(|work| work.sample(runs, extra)) {
-                Some(Ok(cpu_ns)) => Answer::Sampled { cpu_ns },
+                Some(Ok(took)) => Answer::Sampled(took),
                 Some(Err(failure)) => refused(&failure),
                 None => refused(&Failure::Usage("nothing is prepared".to_owned())),
             },
@@ -169,13 +167,13 @@ impl Worker {
         }
     }
 
-    /// CPU time of so many runs, with so much extra work.
+    /// What so many runs take, with so much extra work.
     ///
     /// # Errors
     /// The worker's.
-    pub fn sample(&mut self, runs: u64, extra: f64) -> Result<u64, Failure> {
+    pub fn sample(&mut self, runs: u64, extra: f64) -> Result<Took, Failure> {
         match self.ask(&Question::Sample { runs, extra })? {
-            Answer::Sampled { cpu_ns } => Ok(cpu_ns),
+            Answer::Sampled(took) => Ok(took),
             _ => Err(self.confused()),
         }
     }
@@ -233,6 +231,6 @@ mod tests {
         assert!(matches!(&said[0], Answer::Hello { protocol: PROTOCOL, .. }));
         assert!(matches!(&said[1], Answer::Refused { code: 2, .. }) && matches!(&said[2], Answer::Unknown));
         assert!(matches!(&said[3], Answer::Prepared(prepared) if prepared.items == 1 && prepared.run_ns > 0.0));
-        assert!(matches!(&said[4], Answer::Sampled { cpu_ns } if *cpu_ns > 0));
+        assert!(matches!(&said[4], Answer::Sampled(took) if took.cpu_ns > 0 && took.wall_ns.is_none()));
     }
 }

@@ -13,13 +13,17 @@ Examples:
   tensorguard ab --base main                            this program against the one built from main
   tensorguard ab --base HEAD~1 --filter encrypt         only metrics with this in their name
   tensorguard ab --base main --filter 'stage==add && size==1mb && clients>=20'
+  tensorguard ab --base main --filter 'stage==encrypt && size==10mb && threads==2'      by elapsed time
+  tensorguard ab --base main --filter 'kernel==forward && backend==cpu-avx2'   another engine than the best
   tensorguard ab --base main --delta 0.01               slowdowns of 1 % may not pass unnoticed
   tensorguard ab --base-binary old/tensorguard          against a program that is there already
   tensorguard ab --base main --instructions             count instructions too (needs valgrind, slow)
   tensorguard ab --base main --resume target/ab/runs/<id>    go on after Ctrl-C
 
 The base is built in target/ab, once for each commit. Base and candidate take turns on one core; the candidate is this very
-program. PASS: slower than --delta is excluded. FAIL: certain, also in fresh processes. Identical code and an injected
+program. Keys of a filter with a comparison: kernel, stage, n, size, clients, backend, threads, as in `tensorguard micro`; without backend
+it is the engine of --isa, without threads one. Several threads, and devices, are judged by elapsed time, all else by CPU time.
+PASS: slower than --delta is excluded. FAIL: certain, also in fresh processes. Identical code and an injected
 slowdown run beside them: if the one is not quiet or the other is not noticed, the answer is UNFIT.
 
 Exit codes: 0 pass, 3 slower, 4 nothing selected, 5 inconclusive or unfit, 6 not comparable, 8 wrong result, 130 interrupted.";
@@ -33,7 +37,7 @@ pub(crate) struct Against {
     /// A program to compare with instead.
     #[arg(long, value_name = "FILE", conflicts_with = "base")]
     base_binary: Option<PathBuf>,
-    /// Only metrics with this in their name; or instead cases of `tensorguard micro`, as 'stage==add && size==1mb'.
+    /// Only metrics with this in their name; or instead cases of `tensorguard micro`, as 'stage==add && size==1mb && threads==2'.
     #[arg(long, default_value = "")]
     filter: String,
     #[command(flatten)]

@@ -16,6 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   tensorguard gate --base origin/main --terms gate.toml --junit gate.xml --markdown gate.md
   tensorguard gate --base-binary old/tensorguard --filter round-
+  tensorguard gate --base origin/main --filter 'stage==add && size==1mb && backend==cpu-avx2'
   tensorguard gate --result results/<id>                  a recorded measurement against its baseline
 
 A file of terms (every line may be left out; these are the defaults, but for the last four):

@@ -3,6 +3,7 @@
 
 use super::stage::Stage;
 use crate::backends;
+use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::filter::{Filter, Properties, Value};
 use crate::matrix::grid::{CLIENTS, bytes};
@@ -232,6 +233,24 @@ impl Case {
         Ok(cases)
     }
 
+    /// The case of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let mut words = name.splitn(3, ' ');
+        let (job, backend, threads) = (Job::named(words.next()?)?, words.next()?, words.next()?);
+        let listed = backends::all().into_iter().find(|listed| listed.name == backend)?;
+        let case = Self { job, backend: listed.name, threads: threads.split(' ').next()?.parse().ok()? };
+        // Written as it would be, and no other way.
+        (case.to_string() == name).then_some(case)
+    }
+
+    /// The clock that says what it costs: CPU time where one thread of the processor does all the work.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        let is_processor = backends::all().iter().any(|listed| listed.name == self.backend && listed.isa().is_some());
+        if self.threads == 1 && (is_processor || self.backend == HOST) { Clock::Cpu } else { Clock::Wall }
+    }
+
     /// The cell of a record: cases that differ by their threads alone are arms of one.
     #[must_use]
     pub fn cell(&self) -> String {
@@ -321,6 +340,20 @@ mod tests {
         }
         let smoke = Case::smoke("", 2).expect("cases");
         assert_eq!(smoke.len(), 9 + 10, "one of each");
+    }
+
+    #[test]
+    fn a_case_is_found_by_its_name_and_each_has_the_clock_of_its_engine() {
+        for case in Case::all(4).into_iter().filter(|case| case.backend != HOST) {
+            assert_eq!(Case::named(&case.to_string()), Some(case));
+        }
+        for name in ["stage-add/1mb/20", "stage-add/1mb/20 cpu-fast 1 thread", "stage-add/1mb/20 cpu-avx2 1 threads"] {
+            assert_eq!(Case::named(name), None, "{name}");
+        }
+        let clock = |name: &str| Case::named(name).map(|case| case.clock());
+        assert_eq!(clock("stage-add/1mb/20 cpu-avx2 1 thread"), Some(Clock::Cpu));
+        assert_eq!(clock("stage-add/1mb/20 cpu-avx2 2 threads"), Some(Clock::Wall));
+        assert_eq!(clock("stage-add/1mb/20 cuda 1 thread"), Some(Clock::Wall));
     }
 
     #[test]

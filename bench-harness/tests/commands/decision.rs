@@ -261,3 +261,41 @@ fn reports_for_machines_say_what_was_decided() {
     assert!(metrics.ends_with("# EOF\n") && metrics.contains("metric=\"a<b>&\\\"c\\\"\""), "{metrics}");
     assert!(metrics.contains("tensorguard_passed{metric=\"u\",measure=\"cpu_ns\"} 0"));
 }
+
+#[test]
+fn several_threads_are_judged_by_elapsed_time_whatever_they_cost() {
+    // CPU and elapsed time of the candidate over the base; identical code has the clock that counts alone.
+    let decided = |cpu: f64, wall: f64| {
+        let terms = Terms::default();
+        let mut lines = lines(&terms, &[]);
+        lines.push(Line::Cell { cell: "a".into(), properties: BTreeMap::new() });
+        for (name, arms) in
+            [("time", &["base", "candidate", "again", "injected"][..]), ("repeat", &["base", "candidate"])]
+        {
+            lines.push(stage("a", name));
+            for turn in 0..40 {
+                for &arm in arms {
+                    let factor = |candidate| match arm {
+                        "candidate" => candidate,
+                        "injected" => 1.03,
+                        _ => 1.0,
+                    };
+                    // A little apart from turn to turn, and from arm to arm.
+                    let scatter = 1.0 + f64::from((turn * 7 + arm.len() as u32) % 5) * 1e-4;
+                    let mut values =
+                        BTreeMap::from([(Measure::WallNs, ((1e7 * scatter * factor(wall)) as u64).into())]);
+                    if arm != "again" {
+                        values.insert(Measure::CpuNs, ((2e7 * scatter * factor(cpu)) as u64).into());
+                    }
+                    let (cell, stage, arm) = ("a".to_owned(), name.to_owned(), arm.to_owned());
+                    lines.push(Line::Sample(Sample { cell, stage, arm, turn, repetitions: 1, values }));
+                }
+            }
+        }
+        let journal = Journal { lines, sha256: String::new() };
+        let decision = fold(&journal).expect("a journal").decision.expect("it has terms");
+        decision.rows.iter().map(|row| (row.measure, row.outcome)).collect::<Vec<_>>()
+    };
+    assert_eq!(decided(1.2, 1.0), [(Measure::WallNs, Outcome::Pass)], "dearer, and as fast");
+    assert_eq!(decided(1.0, 1.05), [(Measure::WallNs, Outcome::Fail)]);
+}

@@ -314,3 +314,49 @@ fn only_what_was_measured_from_a_commit_is_recorded_and_promoted() {
     assert!(code == 8 && said.contains("not what its samples give"), "{code}: {said}");
     fs::remove_dir_all(folder).expect("it is there");
 }
+
+#[test]
+fn other_engines_and_more_threads_are_compared_by_filter() {
+    let folder = scratch("keys");
+    let ab = |filter: &str, more: &[&str]| {
+        let args = [
+            "ab",
+            "--base-binary",
+            PROGRAM,
+            "--delta",
+            "0.5",
+            "--most-pairs",
+            "20",
+            "--out",
+            "runs",
+            "--filter",
+            filter,
+        ];
+        run(&folder, &[&args[..], more].concat())
+    };
+    let small = |more: &str| format!("kernel==forward && n==1024 && size==10kb && {more}");
+    // A busy machine is unfit, and its record says the same.
+    let (code, said) = ab(&small("backend==cpu-portable"), &[]);
+    assert!(
+        [0, 5].contains(&code) && said.contains("kernel-forward-1024/10kb cpu-portable 1 thread"),
+        "{code}: {said}"
+    );
+    assert!(said.contains("cpu_ns") && !said.contains("wall_ns"), "{said}");
+    if std::thread::available_parallelism().is_ok_and(|threads| threads.get() > 1) {
+        let (code, said) = ab(&small("threads==2"), &[]);
+        assert!([0, 5].contains(&code) && said.contains(" 2 threads ") && said.contains("wall_ns"), "{code}: {said}");
+        assert!(!said.contains("cpu_ns"), "{said}");
+    } else {
+        eprintln!("ignored: two threads, because this machine has one");
+    }
+    for entry in fs::read_dir(folder.join("runs")).unwrap().flatten() {
+        assert_eq!(run(&folder, &["verify", entry.path().to_str().unwrap()]).0, 0);
+    }
+    // What is asked for and absent does not pass.
+    let absent = if cfg!(target_arch = "x86_64") { "cpu-neon" } else { "cpu-avx2" };
+    let (code, said) = ab(&small(&format!("backend=={absent}")), &[]);
+    assert!(code == 5 && said.contains("UNFIT") && said.contains("is absent here"), "{code}: {said}");
+    let (code, said) = ab(&small("backend==cpu-portable"), &["--instructions"]);
+    assert!(code == 2 && said.contains("leave backend and threads out"), "{code}: {said}");
+    fs::remove_dir_all(folder).expect("it is there");
+}
