@@ -93,7 +93,7 @@ impl Baselines {
         if record.footer.is_none() {
             return Err(refused("it was interrupted; resume it first"));
         }
-        if record.header.git.as_ref().is_none_or(|git| git.is_dirty) {
+        if !record.header.is_of_a_commit() {
             return Err(refused("it was not measured from a commit, so nobody could repeat it"));
         }
         let key = key(&record);

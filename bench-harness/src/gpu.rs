@@ -3,6 +3,7 @@
 //! Times on the device are its own clock's; times of whole jobs are wall time. Every kernel's output was compared with the
 //! definition by the suite that `scripts/gpu-check` runs before this.
 
+use crate::built;
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::record::Measure;
@@ -114,9 +115,6 @@ pub struct Opened {
     effort: Effort,
 }
 
-/// The commit that this program was built from, where the build knew it.
-pub const COMMIT: Option<&str> = option_env!("TENSORGUARD_COMMIT");
-
 impl Opened {
     /// The device of this machine.
     ///
@@ -150,7 +148,7 @@ impl Opened {
         bench.messages()?;
         bench.end_to_end()?;
         let program = concat!("tensorguard ", env!("CARGO_PKG_VERSION"));
-        Ok(Report { program, commit: COMMIT, machine, device, rows: bench.rows })
+        Ok(Report { program, commit: built::COMMIT, machine, device, rows: bench.rows })
     }
 }
 

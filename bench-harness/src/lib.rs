@@ -10,6 +10,7 @@ pub mod aligned;
 pub mod backends;
 pub mod bandwidth;
 pub mod baselines;
+pub mod built;
 pub mod calendar;
 pub mod calibration;
 pub mod clock;

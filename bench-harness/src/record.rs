@@ -126,8 +126,10 @@ pub struct Header {
     pub program: String,
     /// SHA-256 of the program's file.
     pub binary_sha256: Option<String>,
-    /// The checkout that its folder is in, else the one it ran in; null outside of one. The program may have been built from
-    /// another: `binary_sha256` tells programs apart.
+    /// What the program was built from; absent where it was built outside of a checkout, and in records of before programs knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_from: Option<Git>,
+    /// The checkout that its folder is in, else the one it ran in; null outside of one.
     pub git: Option<Git>,
     /// The command line, without the program.
     pub argv: Vec<String>,
@@ -141,7 +143,25 @@ pub struct Header {
     pub corpus_sha256: Option<String>,
 }
 
-/// A checkout.
+impl Header {
+    /// The commit that it was measured with, in words: that of the program, or where that is not known, of the checkout.
+    #[must_use]
+    pub fn commit_in_words(&self) -> String {
+        let git = self.built_from.as_ref().or(self.git.as_ref());
+        git.map_or("unknown".to_owned(), |git| {
+            git.commit.clone() + if git.is_dirty { " with local changes" } else { "" }
+        })
+    }
+
+    /// Whether others could measure it again from one commit, as far as it says.
+    #[must_use]
+    pub fn is_of_a_commit(&self) -> bool {
+        let checkout = self.git.as_ref().filter(|git| !git.is_dirty);
+        checkout.is_some() && self.built_from.as_ref().is_none_or(|built| checkout == Some(built))
+    }
+}
+
+/// A commit, and files beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Git {

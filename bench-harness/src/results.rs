@@ -2,6 +2,7 @@
 
 mod earlier;
 
+use crate::built;
 use crate::compare::{Comparison, Effort, ITSELF, Row};
 use crate::end_to_end::{Absent, Party};
 use crate::failure::Failure;
@@ -273,7 +274,7 @@ pub fn begin_gpu(parent: &Path, opened: &Opened) -> Result<Journal, Failure> {
     let plan = Plan {
         command: "gpu",
         what: &format!("{}-gpu", device.label()),
-        config: BTreeMap::from([("commit".to_owned(), json!(gpu::COMMIT))]),
+        config: BTreeMap::from([("commit".to_owned(), json!(built::COMMIT))]),
         corpus_sha256: None,
         environment,
     };

@@ -2,6 +2,7 @@
 
 use super::fold::{self, fold};
 use super::{Environment, Footer, Git, Header, Line, Record, VERSION, config_sha256, sha256};
+use crate::built;
 use crate::calendar::{date, time_utc, unix_s};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -83,6 +84,7 @@ impl Journal {
             begin_utc: time_utc(now),
             program: concat!("tensorguard ", env!("CARGO_PKG_VERSION")).to_owned(),
             binary_sha256: this_program_sha256(),
+            built_from: built::from(),
             git: git(&nearest(parent)?.real).or_else(|| git(Path::new("."))),
             argv: std::env::args().skip(1).collect(),
             seed: SEED,
@@ -206,16 +208,14 @@ pub fn text(record: &Record) -> Result<String, Failure> {
 }
 
 fn page(record: &Record, table: &str) -> String {
-    let Header { id, begin_utc, argv, git, .. } = &record.header;
+    let Header { id, begin_utc, argv, .. } = &record.header;
     let load = |load: Option<f64>| load.map_or("unknown".to_owned(), |load| format!("{load:.2}"));
-    let commit = git.as_ref().map_or("unknown".to_owned(), |git| {
-        let changes = if git.is_dirty { " with local changes" } else { "" };
-        format!("{}{changes}", git.commit)
-    });
+    let commit = record.header.commit_in_words();
+    let source = if record.header.built_from.is_some() { "Built from" } else { "In a checkout of" };
     let (before, after) = (record.environment.machine.load, record.footer.as_ref().and_then(|footer| footer.load));
     let measured = format!("Measured {begin_utc} with `tensorguard {}`.", argv.join(" "));
     let loads = format!("Load {} before, {} after.", load(before), load(after));
-    format!("# {id}\n\n{measured}\nIn a checkout of commit {commit}.\n{loads}\n\n```text\n{}\n```\n", table.trim_end())
+    format!("# {id}\n\n{measured}\n{source} commit {commit}.\n{loads}\n\n```text\n{}\n```\n", table.trim_end())
 }
 
 /// Whether a record is what a plan would go on with; if not, why.
@@ -261,8 +261,8 @@ fn failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::Internal(format!("cannot write results in {}: {error}; see --out", path.display()))
 }
 
-/// What goes under a checkout's `results/` must come from a commit. Call it before anything is measured. The checkout is that of
-/// the folder, wherever the command was called.
+/// What goes under a checkout's `results/` must come from a commit, and the program be built from the same. Call it before anything is
+/// measured. The checkout is that of the folder, wherever the command was called.
 ///
 /// # Errors
 /// [`Failure::Usage`] where it would not.
@@ -276,7 +276,11 @@ pub fn clean_enough(parent: &Path) -> Result<(), Failure> {
     }
     let (top, elsewhere) = (top.display(), "or write elsewhere with --out");
     match git(&there.real) {
-        Some(git) if !git.is_dirty => Ok(()),
+        Some(git) if !git.is_dirty => built::agree(built::from().as_ref(), &git).map_err(|why| {
+            Failure::Usage(format!(
+                "{why}, so nobody could repeat what goes under results/; build it again in {top} (cargo build --release), {elsewhere}"
+            ))
+        }),
         Some(_) => Err(Failure::Usage(format!(
             "tracked files of {top} differ from the commit, so nobody could repeat what goes under results/; commit first, {elsewhere}"
         ))),

@@ -204,10 +204,6 @@ impl Gathered {
 
 fn source_of(record: &Record) -> Source {
     let header = &record.header;
-    let commit = header
-        .git
-        .as_ref()
-        .map_or("unknown".to_owned(), |git| git.commit.clone() + if git.is_dirty { " with local changes" } else { "" });
     let machine = serde_json::to_value(&record.environment.machine).unwrap_or_default();
     let mut labels: Vec<Label> = record.cells.iter().flat_map(|cell| &cell.stages).map(|stage| stage.label).collect();
     labels.sort();
@@ -216,7 +212,7 @@ fn source_of(record: &Record) -> Source {
         id: header.id.clone(),
         command: header.command.clone(),
         begin_utc: header.begin_utc.clone(),
-        commit,
+        commit: header.commit_in_words(),
         program: header.program.clone(),
         argv: header.argv.join(" "),
         engine: record.environment.engine.clone(),

@@ -32,6 +32,7 @@ fn header(terms: &Terms) -> Line {
         begin_utc: String::new(),
         program: String::new(),
         binary_sha256: None,
+        built_from: None,
         git: None,
         argv: vec![],
         seed: 0,

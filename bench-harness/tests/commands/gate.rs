@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tensorguard::machine::Machine;
-use tensorguard::record::journal::{Journal, Plan, RESULT};
-use tensorguard::record::{Environment, Label, Line, Measure, Record, Sample};
+use tensorguard::record::fold::{self, fold};
+use tensorguard::record::journal::{self, Plan, RESULT, SAMPLES, SUMMARY};
+use tensorguard::record::{Environment, Git, Label, Line, Measure, Record, Sample, sha256};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tensorguard");
 
@@ -37,7 +38,7 @@ impl Recorded<'_> {
         let environment = Environment { machine, engine: self.engine.into(), gpu: None };
         let config = BTreeMap::from([("filter".to_owned(), json!(""))]);
         let plan = Plan { command: "test", what: "test", config, corpus_sha256: None, environment };
-        let mut journal = Journal::begin(parent, plan).expect("a folder");
+        let mut journal = journal::Journal::begin(parent, plan).expect("a folder");
         let (cell, stage, item) = (self.cell.to_owned(), "b".to_owned(), "run".to_owned());
         let properties = BTreeMap::from([("backend".to_owned(), self.backend.into())]);
         journal.write(&Line::Cell { cell: cell.clone(), properties }).expect("a line");
@@ -257,6 +258,20 @@ fn a_program_against_itself_gets_an_answer_that_its_record_repeats() {
     fs::remove_dir_all(folder).expect("it is there");
 }
 
+/// Makes a record say that its program was built from the checkout that it ran in, with or without changes.
+fn build_it_from(entry: &Path, is_dirty: bool) {
+    let path = entry.join(SAMPLES);
+    let mut journal = fold::Journal::parse(&fs::read(&path).unwrap()).expect("a journal");
+    let Line::Header(header) = &mut journal.lines[0] else { panic!("its first line") };
+    header.built_from = header.git.clone().map(|git| Git { is_dirty, ..git });
+    let text: Vec<String> = journal.lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
+    fs::write(&path, text.concat()).unwrap();
+    let journal = fold::Journal::parse(text.concat().as_bytes()).expect("a journal");
+    let mut record = fold(&journal).expect("a record");
+    record.summary_sha256 = Some(sha256(&fs::read(entry.join(SUMMARY)).unwrap()));
+    fs::write(entry.join(RESULT), journal::text(&record).unwrap()).unwrap();
+}
+
 #[test]
 fn only_what_was_measured_from_a_commit_is_recorded_and_promoted() {
     let folder = scratch("baseline");
@@ -297,10 +312,20 @@ fn only_what_was_measured_from_a_commit_is_recorded_and_promoted() {
     assert!(code == 2 && said.contains("not measured from a commit"), "{code}: {said}");
     fs::remove_dir_all(&moved).unwrap();
 
+    // This program was not built from that commit.
     change("first");
     let (code, said) = measure("results");
+    assert!(code == 2 && said.contains("this program was built") && said.contains("build it again"), "{code}: {said}");
+    let (code, said) = measure("elsewhere");
     assert_eq!(code, 0, "{said}");
-    let entry = only("results");
+    let made = only("elsewhere");
+    let entry = folder.join("results").join(made.file_name().unwrap());
+    fs::rename(made, &entry).unwrap();
+    build_it_from(&entry, true);
+    let (code, said) = promote(&entry);
+    assert!(code == 2 && said.contains("not measured from a commit"), "{code}: {said}");
+    build_it_from(&entry, false);
+    assert_eq!(run(&folder, &["verify", entry.to_str().unwrap()]).0, 0);
     let gate = || run(&folder, &["gate", "--result", entry.to_str().unwrap()]);
     assert_eq!(gate().0, 6, "nothing was promoted");
     let (code, said) = promote(&entry);

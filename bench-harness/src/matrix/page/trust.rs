@@ -57,12 +57,7 @@ pub(super) fn environment(record: &Record) -> String {
     let mut rows: Vec<Vec<String>> = vec![
         vec!["command".to_owned(), escape(&format!("tensorguard {}", record.header.argv.join(" ")))],
         vec!["program".to_owned(), escape(&record.header.program)],
-        vec![
-            "commit".to_owned(),
-            record.header.git.as_ref().map_or("unknown".to_owned(), |git| {
-                escape(&git.commit) + if git.is_dirty { " with local changes" } else { "" }
-            }),
-        ],
+        vec!["commit".to_owned(), escape(&record.header.commit_in_words())],
         vec!["configuration".to_owned(), escape(&record.header.config_sha256)],
         vec!["engine".to_owned(), escape(&record.environment.engine)],
     ];
