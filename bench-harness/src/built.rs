@@ -2,7 +2,7 @@
 
 use crate::record::Git;
 
-/// The commit, and [`CHANGES`] where tracked files that go into the program differed from it; none where it was built outside of a checkout.
+/// The commit, and `+changes` where tracked files that go into the program differed from it; none where it was built outside of a checkout.
 pub const COMMIT: Option<&str> = option_env!("TENSORGUARD_COMMIT");
 
 /// Behind a commit that files differed from.

@@ -80,7 +80,8 @@ impl Engine {
 /// Validates this machine. Writes a new folder below `parent`, or goes on in `resume`.
 ///
 /// # Errors
-/// [`Failure::Usage`] for an engine that is not there; those of [`Journal::open`] and [`Known::of`]. A board that does not pass is no
+/// [`Failure::Usage`] for an engine that is not there; those of [`Journal::open`]; [`Failure::Wrong`] and [`Failure::Incomparable`] where
+/// what is to go on found something wrong, or a board in another state. A board that does not pass is no
 /// error here, and Ctrl-C none either: see [`Validated::failure`]; what it left out is in the record by name.
 pub fn run(request: &Request, parent: &Path, resume: Option<&Path>) -> Result<Validated, Failure> {
     let listed = listed(&request.backends)?;
