@@ -86,8 +86,8 @@ fn every_case(criterion: &mut Criterion<CpuTime>) {
                 Duration::from_nanos(data.run(job, &engine, runs).expect("it worked a moment ago").by(Clock::Cpu))
             });
         });
-        if let Some(Facts { items, bytes, .. }) = facts {
-            group.throughput(bytes.map_or(Throughput::Elements(items), Throughput::Bytes));
+        if let Some(Facts { items, needs, .. }) = facts {
+            group.throughput(needs.map_or(Throughput::Elements(items), |needs| Throughput::Bytes(needs.bytes)));
         }
         group.finish();
     }

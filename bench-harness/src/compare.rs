@@ -256,7 +256,8 @@ fn row(cpu: &Cpu, case: Match, worker: Option<&mut Worker>, effort: Effort) -> R
     let mut task = Task::new(case.case, Scale::Full)?;
     let mut peer_isa = cpu.name().to_owned();
     let mut theirs = match (case.peer, worker) {
-        (MEMORY, _) => Theirs::Memory(Reader::with_bytes(task.bytes)),
+        // The rows alone.
+        (MEMORY, _) => Theirs::Memory(Reader::with_bytes(4 * task.words() as u64)),
         (_, Some(worker)) => {
             peer_isa = agree(cpu, case, worker)?;
             Theirs::Worker(worker, Request { kernel: case.kernel, n: case.case.n, p: case.prime(), repetitions: 0 })

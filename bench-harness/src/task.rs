@@ -2,6 +2,7 @@
 
 use crate::aligned::Aligned;
 use crate::failure::Failure;
+use crate::floor::{self, Needs};
 use crate::record::sha256;
 use crate::stats::Random;
 use kernels::cpu::Cpu;
@@ -301,6 +302,45 @@ impl Task {
         }
     }
 
+    /// What a step cannot do without.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        let n = self.case.n as u64;
+        let polys = |ring: &Ring, words: usize| (words / ring.n() / ring.plans().len()) as u64;
+        let shape = |encoding: &Encoding, digits: &[u32]| {
+            let (limbs, rho) = (encoding.ring().plans().len(), encoding.digits_per_coefficient());
+            let (polys, coefficients) = (encoding.polys(digits.len()), encoding.coefficients(digits.len()));
+            [limbs, rho, polys, coefficients].map(|count| count as u64)
+        };
+        // What its buffers hold, and what is computed on that.
+        let (held_bytes, needs) = match &self.data {
+            Data::Ntt { polys, .. } => (4 * polys.len(), floor::transform(n).times(polys.len() as u64 / n)),
+            Data::Expand { out } => (4 * out.len(), floor::stream(out.len() as u64)),
+            Data::Pad { ring, out, .. } => {
+                (4 * out.len(), floor::pad(n, ring.plans().len() as u64, polys(ring, out.len())))
+            }
+            Data::Seal { encoding, pad, digits, out } => {
+                let [limbs, rho, _, coefficients] = shape(encoding, digits);
+                (4 * (pad.len() + digits.len()) + out.len(), floor::seal(coefficients, limbs, rho))
+            }
+            Data::Encrypt { encoding, digits, out, .. } => {
+                let [limbs, rho, polys, coefficients] = shape(encoding, digits);
+                let both = floor::pad(n, limbs, polys).and(floor::seal(coefficients, limbs, rho));
+                (4 * digits.len() + out.len(), both)
+            }
+            Data::Sum { shape, rows, count, accumulator } => {
+                let needs = floor::sum(shape.coefficients as u64, *count as u64, shape.bits);
+                (rows.len() * shape.packed_len() + 4 * accumulator.len(), needs)
+            }
+            Data::Decrypt { encoding, accumulator, digits, .. } => {
+                let [limbs, rho, polys, coefficients] = shape(encoding, digits);
+                (4 * (accumulator.len() + digits.len()), floor::decrypt(n, limbs, rho, polys, coefficients))
+            }
+            Data::Dense { rows, .. } => (4 * rows.len(), floor::dense(n, rows.len() as u64)),
+        };
+        Needs { bytes: self.bytes, held_bytes: held_bytes as u64, ..needs }
+    }
+
     /// SHA-256 of what the last step gave.
     #[must_use]
     pub fn digest(&self) -> String {
@@ -417,7 +457,9 @@ fn sum(random: &mut Random, n: usize, scale: Scale) -> (Data, usize, usize) {
     let kept = if let Scale::Update { .. } = scale { count.min(KEPT_ROWS) } else { count };
     let rows: Vec<Vec<u8>> = (0..kept).map(|_| row()).collect();
     let accumulator = vec![0; shape.accumulator_len()];
-    (Data::Sum { shape, rows, count, accumulator }, count * shape.coefficients, count * bytes)
+    // The accumulator is read and written once.
+    let moved = count * bytes + 8 * accumulator.len();
+    (Data::Sum { shape, rows, count, accumulator }, count * shape.coefficients, moved)
 }
 
 fn unsuited(error: impl std::error::Error) -> Failure {

@@ -169,7 +169,7 @@ fn times(
         return Ok(None);
     }
     progress.step("ceilings");
-    let read_bytes = timed::ceilings(journal, request.effort)?;
+    let read = timed::memory(journal, request.effort)?;
     let mut gpu = None;
     for engine in timed {
         if interrupt::asked() {
@@ -179,7 +179,7 @@ fn times(
         progress.step(&format!("timing {}", engine.name));
         timed::smallest_job(journal, engine.name, engine.backend.as_ref())?;
         if let Some(cpu) = engine.isa().and_then(|isa| Cpu::with(isa, 1)) {
-            timed::kernels(journal, &cpu, request.effort, read_bytes)?;
+            timed::kernels(journal, &cpu, request.effort, &read)?;
         }
         let wrong = timed::whole_jobs(journal, engine.name, engine.backend.as_ref(), request.effort)?;
         *failure = worse(failure.take(), wrong);

@@ -1,12 +1,14 @@
 //! Taking times: cases that differ by their threads alone take turns, after their outputs were checked.
 
-use super::case::{Case, Work};
+use super::case::{Case, HOST, Work};
 use super::view::{self, LIMIT_CELL, LIMIT_STAGE};
 use super::work::{Data, Engine, Facts};
 use crate::bandwidth::Reader;
+use crate::ceiling::Ceiling;
 use crate::clock::{Clock, Spent};
 use crate::compare::Effort;
 use crate::failure::Failure;
+use crate::floor::Needs;
 use crate::interrupt;
 use crate::machine::Machine;
 use crate::paired::take_turns;
@@ -44,7 +46,7 @@ struct Amount {
 const CELL_NS: u64 = 1_000_000_000;
 /// Turns between two looks at the interval.
 const LOOK: usize = 9;
-/// Passes over memory for the limit.
+/// Samples of each limit.
 const PASSES: u32 = 15;
 
 impl Request {
@@ -98,10 +100,9 @@ pub fn run(request: &Request, out: &Path, resume: Option<&Path>) -> Result<(Path
     let (journal, done) = begin(request, out, resume, &engines)?;
     let mut session = Session { journal, engines, amount: request.amount(), data: Data::default(), proven: false };
     let mut progress = Progress::new(cells.len() + 1);
-    if !done.iter().any(|cell| cell == LIMIT_CELL) {
-        progress.step("how fast memory is read");
-        session.memory()?;
-    }
+    progress.step("limits");
+    session.memory(&done)?;
+    session.arithmetic(&done)?;
     let began = Instant::now();
     for cell in cells {
         let name = cell[0].cell();
@@ -157,6 +158,13 @@ impl Engines {
         found.map_or(Err("it was not opened"), |(_, engine)| engine.as_ref().map_err(String::as_str))
     }
 
+    /// The processor's engines that work on one thread.
+    fn alone(&self) -> Vec<Cpu> {
+        let alone = self.0.iter().filter(|(case, _)| case.threads == 1 && case.backend != HOST);
+        let cpu = |engine: &Engine| if let Engine::Cpu(cpu) = engine { Cpu::with(cpu.isa(), 1) } else { None };
+        alone.filter_map(|(_, engine)| cpu(engine.as_ref().ok()?)).collect()
+    }
+
     /// The devices that take part.
     fn device(&self) -> Option<String> {
         let devices: Vec<&str> = self.0.iter().filter_map(|(_, engine)| engine.as_ref().ok()?.device()).collect();
@@ -179,8 +187,11 @@ impl Session {
         self.journal.write(&Line::NotRun { cell, properties, reason: reason.to_owned() })
     }
 
-    /// What one thread reads from memory: the limit that kernels are held against.
-    fn memory(&mut self) -> Result<(), Failure> {
+    /// What one thread reads from memory: a limit that kernels are held against.
+    fn memory(&mut self, done: &[String]) -> Result<(), Failure> {
+        if done.iter().any(|cell| cell == LIMIT_CELL) {
+            return Ok(());
+        }
         let reader = Reader::new();
         reader.read();
         let cell = LIMIT_CELL.to_owned();
@@ -192,6 +203,31 @@ impl Session {
             lines.push(sample(&cell, LIMIT_STAGE, "1 thread", (turn, 1), spent, None));
         }
         self.journal.write_all(&lines)
+    }
+
+    /// What the arithmetic of each engine that works on one thread gives at best: the other limits.
+    fn arithmetic(&mut self, done: &[String]) -> Result<(), Failure> {
+        for cpu in self.engines.alone() {
+            for ceiling in [Ceiling::products(&cpu)?, Ceiling::operations(&cpu)?] {
+                let cell = view::limit_cell(ceiling.limit(), cpu.name());
+                if done.contains(&cell) {
+                    continue;
+                }
+                let run = || {
+                    ceiling.run();
+                    Ok::<(), Failure>(())
+                };
+                let runs = Clock::Cpu.calibrate(self.amount.sample_ns, run)?;
+                self.journal.write(&Line::Cell { cell: cell.clone(), properties: BTreeMap::new() })?;
+                self.journal.write(&stage(&cell, LIMIT_STAGE, ceiling.limit().unit(), ceiling.count))?;
+                for turn in 0..PASSES {
+                    let mut spent = Spent::default();
+                    spent.on(|| (0..runs).for_each(|_| ceiling.run()));
+                    self.journal.write(&sample(&cell, LIMIT_STAGE, "1 thread", (turn, runs), spent, None))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// One cell: output first, then turns. Its lines are written together, so that a cell is in the journal whole or not at all.
@@ -317,7 +353,11 @@ pub(super) fn properties(case: &Case, facts: Option<&Facts>) -> BTreeMap<String,
         Work::Stage(_) => "stage",
     };
     properties.extend(job.clients.map(|clients| ("clients", clients as usize)));
-    properties.extend(facts.and_then(|facts| facts.bytes).map(|bytes| ("bytes", bytes as usize)));
+    if let Some(needs) = facts.and_then(|facts| facts.needs) {
+        let Needs { bytes, held_bytes, products, operations } = needs;
+        let counts = [("bytes", bytes), ("held_bytes", held_bytes), ("products", products), ("operations", operations)];
+        properties.extend(counts.map(|(name, count)| (name, count as usize)));
+    }
     let mut all: BTreeMap<String, Property> =
         properties.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     all.insert(kind.to_owned(), stage_name(case).into());

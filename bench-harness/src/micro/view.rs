@@ -1,17 +1,28 @@
 //! What a record of single kernels and stages says, as rows: for the screen, and for whoever makes pages of it.
 
 use super::case::{HOST, arm};
+use crate::floor::{Ceilings, Floor, Limit, Needs};
 use crate::record::fold::AGAIN;
 use crate::record::{Cell, Measure, Property, Record, Stage};
 use crate::stats::Interval;
-use crate::table::{COMPUTE, limit_of};
 use crate::task::Kernel;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// The cell that holds how fast memory is read.
 pub const LIMIT_CELL: &str = "limit-memory";
-/// Its stage.
+/// The stage of that and of the other limits.
 pub const LIMIT_STAGE: &str = "read";
+
+/// The cell that holds a limit; arithmetic's is an engine's own.
+#[must_use]
+pub fn limit_cell(limit: Limit, backend: &str) -> String {
+    match limit {
+        Limit::Memory => LIMIT_CELL.to_owned(),
+        Limit::Products => format!("limit-products/{backend}"),
+        Limit::Operations => format!("limit-operations/{backend}"),
+    }
+}
 
 /// A kernel or stage of a record, on one backend.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +45,10 @@ pub struct Row {
     pub items: u64,
     /// Bytes that a kernel must move, in a run.
     pub bytes: Option<u64>,
+    /// What else it needs, in a run; none in a record of before that was counted.
+    pub needs: Option<Needs>,
+    /// The least that an item can take on one thread, where limits were measured beside it.
+    pub floor: Option<Floor>,
     /// Bytes that a stage sends, in a run.
     pub wire_bytes: Option<f64>,
     /// By number of threads.
@@ -68,6 +83,12 @@ impl Row {
         Some(self.bytes? as f64 / (self.alone()?.time_ns.ratio * self.items as f64))
     }
 
+    /// Its floor over the time that it takes: 1 is the floor itself.
+    #[must_use]
+    pub fn share(&self) -> Option<f64> {
+        Some(self.floor?.ns / self.alone()?.time_ns.ratio)
+    }
+
     /// The kernel, if it is one that this program knows.
     #[must_use]
     pub fn kernel(&self) -> Option<Kernel> {
@@ -78,7 +99,13 @@ impl Row {
 /// The rows of a record of `micro`; none of another's.
 #[must_use]
 pub fn rows(record: &Record) -> Vec<Row> {
-    record.cells.iter().filter_map(row).collect()
+    let mut rows: Vec<Row> = record.cells.iter().filter_map(row).collect();
+    for row in &mut rows {
+        let Some((needs, ceilings)) = row.needs.zip(ceilings(record, &row.backend)) else { continue };
+        let floor = needs.floor(&ceilings, record.environment.machine.cache_bytes);
+        row.floor = floor.map(|floor| Floor { ns: floor.ns / row.items as f64, ..floor });
+    }
+    rows
 }
 
 fn row(cell: &Cell) -> Option<Row> {
@@ -104,8 +131,19 @@ fn row(cell: &Cell) -> Option<Row> {
         item: stage.item.clone(),
         items: stage.items,
         bytes: number("bytes"),
+        needs: needs(&number),
+        floor: None,
         wire_bytes: sent.map(|figure| figure.median),
         arms,
+    })
+}
+
+fn needs(number: &impl Fn(&str) -> Option<u64>) -> Option<Needs> {
+    Some(Needs {
+        bytes: number("bytes")?,
+        held_bytes: number("held_bytes")?,
+        products: number("products")?,
+        operations: number("operations")?,
     })
 }
 
@@ -125,50 +163,41 @@ fn timed(stage: &Stage, backend: &str, threads: u64) -> Option<Arm> {
 /// What one thread reads from memory, in gigabytes per second.
 #[must_use]
 pub fn memory_gb_s(record: &Record) -> Option<f64> {
-    let stage = record.cells.iter().find(|cell| cell.id == LIMIT_CELL)?.stages.first()?;
+    rate(record, LIMIT_CELL)
+}
+
+/// What one thread of an engine gives at best, where all of it was measured.
+#[must_use]
+pub fn ceilings(record: &Record, backend: &str) -> Option<Ceilings> {
+    let of = |limit| rate(record, &limit_cell(limit, backend));
+    Some(Ceilings { bytes: of(Limit::Memory)?, products: of(Limit::Products)?, operations: of(Limit::Operations)? })
+}
+
+/// How many a nanosecond of CPU time.
+fn rate(record: &Record, cell: &str) -> Option<f64> {
+    let stage = record.cells.iter().find(|found| found.id == cell)?.stages.first()?;
     let figure = stage.figures.iter().find(|figure| figure.measure == Measure::CpuNs && figure.arm != AGAIN)?;
     Some(stage.items as f64 / figure.median)
-}
-
-/// A limit: its name, and nanoseconds per item that it would take.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limit {
-    /// Memory, the parts, or [`COMPUTE`].
-    pub name: &'static str,
-    /// What an item would take at the limit.
-    pub floor_ns: f64,
-}
-
-/// What a kernel's row is held against, with its parts from rows of the same size and backend, on one thread. None where a part
-/// was not measured.
-#[must_use]
-pub fn limit(row: &Row, rows: &[Row], memory_gb_s: f64) -> Option<Limit> {
-    let limit = limit_of(row.kernel()?);
-    let part = |(part, times): &(Kernel, f64)| {
-        let beside = |other: &&Row| {
-            let same = (other.size, &other.backend) == (row.size, &row.backend);
-            same && other.kernel() == Some(*part) && other.n == Some(4096)
-        };
-        let arm = rows.iter().find(beside).and_then(Row::alone);
-        arm.map_or(f64::NAN, |arm| times * arm.time_ns.ratio)
-    };
-    let floor_ns = match limit.parts {
-        [] => row.bytes? as f64 / row.items as f64 / memory_gb_s,
-        parts => parts.iter().map(part).sum(),
-    };
-    if floor_ns.is_finite() { Some(Limit { name: limit.name, floor_ns }) } else { None }
 }
 
 /// The rows as a table.
 #[must_use]
 pub fn summary(record: &Record) -> String {
     let rows = rows(record);
-    let memory = memory_gb_s(record);
     let mut text = String::new();
     // Writing to a string cannot fail.
-    if let Some(memory) = memory {
-        let _ = writeln!(text, "memory: one thread reads {memory:.1} GB/s\n");
+    if let Some(memory) = memory_gb_s(record) {
+        let _ = writeln!(text, "memory: one thread reads {memory:.1} GB/s");
     }
+    let backends: BTreeSet<&str> = rows.iter().map(|row| row.backend.as_str()).collect();
+    for (backend, ceilings) in backends.into_iter().filter_map(|name| Some((name, ceilings(record, name)?))) {
+        let Ceilings { products, operations, .. } = ceilings;
+        let _ = writeln!(
+            text,
+            "{backend}: one thread makes {products:.1} G products/s, {operations:.1} G lane operations/s"
+        );
+    }
+    text.push('\n');
     let _ = writeln!(
         text,
         "{:26} {:>6} {:>7} {:14} {:>26}  {:>23}  also",
@@ -186,7 +215,7 @@ pub fn summary(record: &Record) -> String {
             "{name:26} {:>6} {clients:>7} {:14} {time:>26}  {interval:>23}  {}",
             bytes(row.size),
             row.backend,
-            also(row, &rows, memory)
+            also(row)
         );
         let _ = writeln!(text, "{}", line.trim_end());
     }
@@ -208,14 +237,11 @@ pub fn summary(record: &Record) -> String {
     text
 }
 
-/// What stands beside a row: its limit, its bytes, what more threads bring.
-fn also(row: &Row, rows: &[Row], memory_gb_s: Option<f64>) -> String {
+/// What stands beside a row: its floor, its bytes, what more threads bring.
+fn also(row: &Row) -> String {
     let mut notes = Vec::new();
-    if let Some((limit, alone)) = memory_gb_s.and_then(|rate| limit(row, rows, rate)).zip(row.alone()) {
-        let share = limit.floor_ns / alone.time_ns.ratio;
-        if limit.name != COMPUTE {
-            notes.push(format!("{:.0} % of {}", 100.0 * share, limit.name));
-        }
+    if let Some(share) = row.share() {
+        notes.push(format!("{:.0} % of its floor", 100.0 * share));
     }
     if let Some(rate) = row.gb_s() {
         notes.push(format!("{rate:.1} GB/s"));

@@ -6,6 +6,7 @@ use crate::backends;
 use crate::clock::{Clock, Spent};
 use crate::device;
 use crate::failure::Failure;
+use crate::floor::Needs;
 use crate::task::{self, Kernel, Scale, Task, check, check_on};
 use cuda::Cuda;
 use kernels::Backend;
@@ -99,8 +100,8 @@ pub struct Data {
 pub struct Facts {
     /// What one run handles.
     pub items: u64,
-    /// Bytes that a kernel must move if nothing stays in a cache.
-    pub bytes: Option<u64>,
+    /// What a kernel cannot do without.
+    pub needs: Option<Needs>,
     /// Bytes that a stage sends.
     pub wire_bytes: Option<u64>,
 }
@@ -118,7 +119,7 @@ impl Data {
                     self.task = Some((job, Box::new(Task::new(case, scale(job))?)));
                 }
                 let (_, task) = self.task.as_ref().ok_or_else(unprepared)?;
-                Ok(Facts { items: task.items, bytes: Some(task.bytes), wire_bytes: None })
+                Ok(Facts { items: task.items, needs: Some(task.needs()), wire_bytes: None })
             }
             Work::Stage(stage) => {
                 let fleet = (job.length(), job.robots());
@@ -127,7 +128,7 @@ impl Data {
                     self.round = Some((fleet, Box::new(Prepared::new(fleet.0, fleet.1)?)));
                 }
                 let (_, round) = self.round.as_ref().ok_or_else(unprepared)?;
-                Ok(Facts { items: round.items(stage), bytes: None, wire_bytes: round.wire_bytes(stage) })
+                Ok(Facts { items: round.items(stage), needs: None, wire_bytes: round.wire_bytes(stage) })
             }
         }
     }

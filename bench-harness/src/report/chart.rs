@@ -1,16 +1,17 @@
 //! Charts as inline SVG. Each has a title, a unit and a description, and stands beside a table with the same figures.
 
 use super::page::escape;
+use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Room for a chart's letters and lines.
 const SIZE: (u32, u32) = (640, 360);
 /// Colours that a page's own replace: charts follow light and dark.
-const INK: RGBColor = RGBColor(1, 1, 1);
+pub(super) const INK: RGBColor = RGBColor(1, 1, 1);
 const FAINT: RGBColor = RGBColor(2, 2, 2);
 /// Lines, told apart by colour and by the mark at their points. Blue, orange, green, purple, brown, pink (Okabe and Ito).
-const LINES: [RGBColor; 6] = [
+pub(super) const LINES: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -71,19 +72,17 @@ pub fn lines(words: Words<'_>, series: &[Series]) -> Option<String> {
     Some(figure(words, &themed(&drawing)))
 }
 
-type Drawn = Result<(), Box<dyn std::error::Error>>;
+pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type LogChart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<LogCoord<f64>, LogCoord<f64>>>;
 
-fn draw(into: &mut String, words: Words<'_>, series: &[Series], [left, right, bottom, top]: [f64; 4]) -> Drawn {
-    let area = SVGBackend::with_string(into, SIZE).into_drawing_area();
-    let across = (left..right).log_scale();
-    let legend = if series.len() > 1 { legend(series) } else { Vec::new() };
-    let mut chart = ChartBuilder::on(&area)
-        .margin(8)
-        // Above the lines, never across them.
-        .margin_top(legend.last().map_or(8, |&(_, y)| y + LEGEND_ROW / 2))
-        .x_label_area_size(48)
-        .y_label_area_size(80)
-        .build_cartesian_2d(across, (bottom..top).log_scale())?;
+/// The axes of a chart from left to right and from bottom to top, and what is on them.
+pub(super) fn axes(
+    area: &Area<'_>,
+    chart: &mut LogChart<'_, '_>,
+    [left, right, bottom, top]: [f64; 4],
+    [across, up]: [&str; 2],
+) -> Drawn {
     let style = ("sans-serif", 16).into_font().color(&INK);
     chart
         .configure_mesh()
@@ -93,8 +92,8 @@ fn draw(into: &mut String, words: Words<'_>, series: &[Series], [left, right, bo
         .y_label_formatter(&|_| String::new())
         .axis_style(FAINT)
         .axis_desc_style(style.clone())
-        .x_desc(words.across)
-        .y_desc(words.up)
+        .x_desc(across)
+        .y_desc(up)
         .draw()?;
     for tick in ticks(bottom, top) {
         chart.draw_series([PathElement::new(vec![(left, tick), (right, tick)], FAINT)])?;
@@ -105,6 +104,30 @@ fn draw(into: &mut String, words: Words<'_>, series: &[Series], [left, right, bo
         let (x, y) = chart.backend_coord(&(tick, bottom));
         area.draw_text(&short(tick), &style.pos(Pos::new(HPos::Center, VPos::Top)), (x, y + 8))?;
     }
+    Ok(())
+}
+
+/// A line of the legend with its name.
+pub(super) fn legend_line(area: &Area<'_>, (x, y): (i32, i32), colour: RGBColor, name: &str) -> Drawn {
+    let style = ("sans-serif", 16).into_font().color(&INK);
+    area.draw(&PathElement::new(vec![(x, y), (x + LEGEND_LINE, y)], colour.stroke_width(2)))?;
+    area.draw_text(name, &style.pos(Pos::new(HPos::Left, VPos::Center)), (x + LEGEND_LINE + 8, y))?;
+    Ok(())
+}
+
+fn draw(into: &mut String, words: Words<'_>, series: &[Series], [left, right, bottom, top]: [f64; 4]) -> Drawn {
+    let area = SVGBackend::with_string(into, SIZE).into_drawing_area();
+    let across = (left..right).log_scale();
+    let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
+    let legend = if series.len() > 1 { legend(&names) } else { Vec::new() };
+    let mut chart = ChartBuilder::on(&area)
+        .margin(8)
+        // Above the lines, never across them.
+        .margin_top(legend.last().map_or(8, |&(_, y)| y + LEGEND_ROW / 2))
+        .x_label_area_size(48)
+        .y_label_area_size(80)
+        .build_cartesian_2d(across, (bottom..top).log_scale())?;
+    axes(&area, &mut chart, [left, right, bottom, top], [words.across, words.up])?;
     for (index, Series { points, .. }) in series.iter().enumerate() {
         let colour = LINES[index % LINES.len()];
         let line = points.iter().map(|&(x, y, _)| (x, y));
@@ -121,34 +144,33 @@ fn draw(into: &mut String, words: Words<'_>, series: &[Series], [left, right, bo
     }
     for (index, (&(x, y), Series { name, .. })) in legend.iter().zip(series).enumerate() {
         let (colour, middle) = (LINES[index % LINES.len()], (x + LEGEND_LINE / 2, y));
-        area.draw(&PathElement::new(vec![(x, y), (x + LEGEND_LINE, y)], colour.stroke_width(2)))?;
+        legend_line(&area, (x, y), colour, name)?;
         match index % 3 {
             0 => area.draw(&Circle::new(middle, 4, colour.filled()))?,
             1 => area.draw(&TriangleMarker::new(middle, 5, colour.filled()))?,
             _ => area.draw(&Cross::new(middle, 4, colour.stroke_width(2)))?,
         }
-        area.draw_text(name, &style.pos(Pos::new(HPos::Left, VPos::Center)), (x + LEGEND_LINE + 8, y))?;
     }
     area.present()?;
     Ok(())
 }
 
-const LEGEND_ROW: i32 = 22;
+pub(super) const LEGEND_ROW: i32 = 22;
 const LEGEND_LINE: i32 = 24;
-/// Where each series' line begins in the legend: as many in a row as there is room for.
-fn legend(series: &[Series]) -> Vec<(i32, i32)> {
+/// Where each name's line begins in the legend: as many in a row as there is room for.
+pub(super) fn legend(names: &[&str]) -> Vec<(i32, i32)> {
     let (begin, wide) = (88, SIZE.0 as i32 - 8);
     let (mut x, mut y) = (begin, LEGEND_ROW / 2 + 4);
-    let place = |series: &Series| {
+    let place = |name: &&str| {
         // A letter of this size takes nine at most.
-        let width = LEGEND_LINE + 24 + 9 * series.name.chars().count() as i32;
+        let width = LEGEND_LINE + 24 + 9 * name.chars().count() as i32;
         if x > begin && x + width > wide {
             (x, y) = (begin, y + LEGEND_ROW);
         }
         x += width;
         (x - width, y)
     };
-    series.iter().map(place).collect()
+    names.iter().map(place).collect()
 }
 
 /// 1, 2 and 5 times powers of ten between two positive ends.
@@ -180,12 +202,12 @@ fn trimmed(value: f64) -> String {
 }
 
 /// The page's colours for the chart's.
-fn themed(drawing: &str) -> String {
+pub(super) fn themed(drawing: &str) -> String {
     drawing.replace("#010101", "currentColor").replace("#020202", "var(--line)")
 }
 
 /// The drawing with its words.
-fn figure(words: Words<'_>, drawing: &str) -> String {
+pub(super) fn figure(words: Words<'_>, drawing: &str) -> String {
     let (title, description) = (escape(words.title), escape(words.description));
     let described = drawing.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{title}. {description}\" "), 1);
     // A namespace is a name, not an address to fetch; inline it is not needed.
@@ -338,9 +360,8 @@ mod tests {
 
     #[test]
     fn a_legend_goes_on_in_the_next_row_where_one_is_full() {
-        let named = |name: &str| Series { name: name.into(), points: vec![] };
         let long = "x".repeat(30);
-        let places = legend(&[named("10 KB"), named("100 KB"), named(&long), named(&long)]);
+        let places = legend(&["10 KB", "100 KB", &long, &long]);
         assert!(places[0].1 == places[1].1 && places[0].0 < places[1].0, "{places:?}");
         assert!(places[2].1 < places[3].1 && places[3].0 == places[0].0, "{places:?}");
     }

@@ -213,6 +213,9 @@ pub fn csv(all: &Gathered) -> String {
                 let clock = if arm.measure == Measure::CpuNs { "cpu" } else { "wall" };
                 let item = row.item.replace(' ', "_");
                 add(one.source, key, &format!("{clock}_ns_per_{item}"), interval(arm.time_ns, arm.samples));
+                if let Some(share) = row.share().filter(|_| arm.threads == 1) {
+                    add(one.source, key, "share_of_floor", plain(share));
+                }
                 if let Some(gain) = arm.gain {
                     add(one.source, key, "times_as_fast_as_one_thread", interval(gain, arm.samples));
                 }

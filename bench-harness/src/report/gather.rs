@@ -2,13 +2,14 @@
 
 use super::earlier;
 use crate::failure::Failure;
+use crate::floor::Ceilings;
 use crate::micro::view;
 use crate::record::fold::AGAIN;
 use crate::record::journal::{RESULT, read_limited};
 use crate::record::{Cell, Label, Measure, Property, Record};
 use crate::stats::Interval;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A result that was read.
@@ -103,8 +104,10 @@ pub struct Measured {
     pub source: usize,
     /// The rows.
     pub rows: Vec<view::Row>,
-    /// What one thread reads from memory, in gigabytes per second.
-    pub memory_gb_s: Option<f64>,
+    /// What one thread of each engine gives at best, where that was measured.
+    pub ceilings: Vec<(String, Ceilings)>,
+    /// The machine's largest cache.
+    pub cache_bytes: Option<u64>,
 }
 
 /// Memory that a run asks for.
@@ -196,7 +199,12 @@ impl Gathered {
             }
         }
         if command == "micro" {
-            self.measured.push(Measured { source, rows: view::rows(record), memory_gb_s: view::memory_gb_s(record) });
+            let rows = view::rows(record);
+            let backends: BTreeSet<&String> = rows.iter().map(|row| &row.backend).collect();
+            let ceilings = |name: &String| Some((name.clone(), view::ceilings(record, name)?));
+            let ceilings = backends.into_iter().filter_map(ceilings).collect();
+            let cache_bytes = record.environment.machine.cache_bytes;
+            self.measured.push(Measured { source, rows, ceilings, cache_bytes });
         }
         Ok(())
     }

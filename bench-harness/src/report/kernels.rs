@@ -2,12 +2,12 @@
 
 use super::chart::{Series, Words, lines};
 use super::gather::{Compared, Gathered, Measured, Party, Source};
-use super::marks::{self, Axis, bar, figure};
+use super::marks::{self, Axis, figure};
 use super::page::{Column, Page, escape, paragraph, strip, table};
+use super::roofline;
 use crate::compare::ITSELF;
 use crate::micro::view::{self, Arm, Row, nanoseconds};
 use crate::stats::Interval;
-use crate::table::COMPUTE;
 use std::collections::BTreeSet;
 
 /// Robots of the rows that stand for a stage.
@@ -34,7 +34,7 @@ pub fn page(all: &Gathered) -> Option<String> {
             page.section(id, heading, body);
         }
     };
-    add("limits", "Kernels against their limits", each(all, limits));
+    add("limits", "Kernels against their limits", each(all, roofline::section));
     add("stages", "The stages of a round", each(all, stages));
     add("threads", "What more threads bring", each(all, threads));
     add("peers", "Kernels against others", kernels_of_peers(all));
@@ -95,19 +95,19 @@ fn glance(all: &Gathered) -> String {
 }
 
 /// Which kernel, with its length where several were measured.
-fn name(row: &Row) -> String {
+pub(super) fn name(row: &Row) -> String {
     match (row.name.as_str(), row.n) {
         ("forward" | "inverse", Some(n)) => format!("{} {n}", row.name),
         _ => row.name.clone(),
     }
 }
 
-fn backends(measured: &Measured) -> BTreeSet<&str> {
+pub(super) fn backends(measured: &Measured) -> BTreeSet<&str> {
     measured.rows.iter().map(|row| row.backend.as_str()).collect()
 }
 
 /// Of rows that differ by size or robots, the largest update with the usual number of robots.
-fn largest<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a Row> {
+pub(super) fn largest<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a Row> {
     let mut kept: Vec<&Row> = Vec::new();
     for row in rows {
         let rank = |row: &Row| (row.clients.is_none_or(|clients| clients == ROBOTS), row.size);
@@ -120,55 +120,8 @@ fn largest<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a Row> {
     kept
 }
 
-fn small(text: &str) -> String {
+pub(super) fn small(text: &str) -> String {
     format!("<small>{}</small>", escape(text))
-}
-
-fn limits(source: &Source, measured: &Measured) -> String {
-    let Some(memory) = measured.memory_gb_s else { return String::new() };
-    let mut text = String::new();
-    for backend in backends(measured) {
-        let of_backend = measured.rows.iter().filter(|row| row.kind == "kernel" && row.backend == backend);
-        let rows: Vec<Vec<String>> = largest(of_backend)
-            .into_iter()
-            .filter_map(|row| {
-                let (arm, limit) = (row.alone()?, view::limit(row, &measured.rows, memory)?);
-                let share = limit.floor_ns / arm.time_ns.ratio;
-                let computes = limit.name == COMPUTE;
-                let (shown, mark) = if computes {
-                    let note = format!("compute-bound; memory alone allows {} x", figure(1.0 / share));
-                    ("-".to_owned(), small(&note))
-                } else {
-                    (format!("{:.0} %", 100.0 * share), bar(share) + &small(&format!("of {}", limit.name)))
-                };
-                let rate = row.gb_s().map_or("-".to_owned(), |rate| format!("{rate:.1}"));
-                Some(vec![
-                    format!("{} {}", escape(&name(row)), small(&view::bytes(row.size))),
-                    format!("{}<br>{}", escape(&nanoseconds(arm.time_ns.ratio)), small(&format!("per {}", row.item))),
-                    rate,
-                    shown,
-                    mark,
-                ])
-            })
-            .collect();
-        if !rows.is_empty() {
-            let caption = format!("{backend}, one thread, CPU time; memory is read at {memory:.1} GB/s; {}", source.id);
-            text += &marks::table(
-                &caption,
-                &["kernel", "time", "GB/s", "of its limit"],
-                "the limit is the full bar",
-                &rows,
-            );
-        }
-    }
-    if text.is_empty() {
-        return text;
-    }
-    paragraph(
-        "A limit is memory, or the parts a kernel is made of as they were measured beside it: stream is expansion, transforms the inverse \
-         one. How fast arithmetic alone could be is not measured, so compute-bound kernels have no bar. More than 100 % is a kernel that \
-         keeps in the cache what its parts fetch.",
-    ) + &text
 }
 
 fn sizes(rows: &[&Row]) -> BTreeSet<u64> {

@@ -1,8 +1,9 @@
 //! What a record of `validate` says, for people; and whether an engine slowed down in its soak.
 
 use super::soak::{ITERATION, PARTS};
-use super::timed::{OURS, SHARE, STEP, is_compute_bound};
+use super::timed::{OURS, SHARE, STEP};
 use crate::failure::Failure;
+use crate::floor::Limit;
 use crate::gpu::Report;
 use crate::micro::view::nanoseconds;
 use crate::record::{Cell, Figure, Measure, Property, Ratio, Record, Stage};
@@ -106,6 +107,13 @@ fn ceilings(out: &mut String, record: &Record) -> Written {
         let Some(rate) = rate(cell) else { continue };
         writeln!(out, "  memory {what:22} {rate:6.1} GB/s, {}", threads(cell))?;
     }
+    for limit in [Limit::Products, Limit::Operations] {
+        for (engine, cell) in cells(record, limit.name()) {
+            let Some(rate) = rate(cell) else { continue };
+            let what = format!("{}{engine}", limit.name());
+            writeln!(out, "  {what:29} {rate:6.1} G/s, {}", threads(cell))?;
+        }
+    }
     for (engine, cell) in cells(record, "smallest job ") {
         let median = stage(cell, STEP).and_then(|stage| figure(stage, OURS)).map(|figure| figure.median);
         let Some(median) = median else { continue };
@@ -116,23 +124,25 @@ fn ceilings(out: &mut String, record: &Record) -> Written {
 
 fn kernels(out: &mut String, record: &Record) -> Written {
     if cells(record, "kernel ").next().is_some() {
-        writeln!(out, "\nkernels on one thread, CPU time")?;
+        writeln!(out, "\nkernels on one thread, CPU time, and how much of it their floor would take")?;
     }
     for (_, cell) in cells(record, "kernel ") {
         let Some(step) = stage(cell, STEP) else { continue };
         let Some(figure) = figure(step, OURS) else { continue };
-        let share = stage(cell, SHARE).and_then(|stage| stage.derived).unwrap_or(f64::NAN);
-        let limit = property(cell, "limit");
+        let share = stage(cell, SHARE);
+        let percent = 100.0 * share.and_then(|share| share.derived).unwrap_or(f64::NAN);
+        let limit = share.and_then(|share| binding(record, share)).unwrap_or("not known");
         let time = format!("{} /{}", nanoseconds(figure.median / step.items as f64), step.item);
-        let against = if is_compute_bound(&limit) {
-            format!("compute-bound; memory alone allows {:.1} x", 1.0 / share)
-        } else {
-            format!("{:.0} % of {limit}", 100.0 * share)
-        };
         let (engine, kernel, n) = (property(cell, "engine"), property(cell, "kernel"), property(cell, "n"));
-        writeln!(out, "  {engine:12} {kernel:8} {n:>6}  {time:>22}   {against}")?;
+        writeln!(out, "  {engine:12} {kernel:8} {n:>6}  {time:>22}   {percent:3.0} %, limit: {limit}")?;
     }
     Ok(())
+}
+
+/// The name of the limit that makes a kernel's floor: the one of whose cell it is.
+fn binding(record: &Record, share: &Stage) -> Option<&'static str> {
+    let cell = &share.formula.as_ref()?.binding(record)?.input.cell;
+    Limit::ALL.map(Limit::name).into_iter().find(|limit| cell.starts_with(limit))
 }
 
 fn whole_jobs(out: &mut String, record: &Record) -> Written {

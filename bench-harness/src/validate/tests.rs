@@ -19,6 +19,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+mod floors;
+
 struct Scratch(PathBuf);
 
 impl Scratch {

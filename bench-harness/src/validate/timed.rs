@@ -2,29 +2,39 @@
 
 use super::Effort;
 use crate::bandwidth::{Copier, Reader};
+use crate::ceiling::Ceiling;
 use crate::clock::Clock;
 use crate::device;
 use crate::failure::Failure;
+use crate::floor::Limit;
+use crate::machine::Machine;
 use crate::record::formula::{Formula, Input, Part};
 use crate::record::journal::Journal;
 use crate::record::{Check, Label, Line, Measure, Property};
 use crate::results::{cell, sample};
-use crate::table::{self, limit_of};
 use crate::task::{Case, Kernel, Scale, Task, cases, check};
 use kernels::cpu::Cpu;
 use kernels::reference::Reference;
-use kernels::{Backend, Direction, Modulus, Plan};
+use kernels::{Backend, Direction, Fault, Modulus, Plan};
 use std::time::{Duration, Instant};
 
 /// Whose samples these are.
 pub(super) const OURS: &str = "ours";
 /// The cell of what one thread reads from memory.
 const READ: &str = "memory read";
+
+/// A limit that was measured: its cell, and how many bytes, products or operations one run of it handles.
+pub(super) struct Ceiled {
+    limit: Limit,
+    cell: String,
+    count: u64,
+}
+
 /// The stage of a kernel's samples.
 pub(super) const STEP: &str = "step";
-/// And of the share of its limit.
-pub(super) const SHARE: &str = "share of limit";
-/// Length of a sample of a kernel.
+/// And of the share of its floor.
+pub(super) const SHARE: &str = "share of floor";
+/// Length of a sample of a kernel, or of arithmetic alone.
 const SAMPLE_NS: u64 = 5_000_000;
 /// The most that one row of whole jobs may take.
 const MOST: Duration = Duration::from_millis(700);
@@ -33,8 +43,8 @@ fn samples(effort: Effort) -> usize {
     if effort == Effort::Full { 31 } else { 5 }
 }
 
-/// What memory gives: read and copied by one thread, read by all. Returns how many bytes were read at once.
-pub(super) fn ceilings(journal: &mut Journal, effort: Effort) -> Result<u64, Failure> {
+/// What memory gives: read and copied by one thread, read by all. Returns the first, which kernels are held against.
+pub(super) fn memory(journal: &mut Journal, effort: Effort) -> Result<Ceiled, Failure> {
     let reader = if effort == Effort::Full { Reader::new() } else { Reader::with_bytes(16 << 20) };
     let (bytes, threads) = (reader.bytes(), device::cores());
     let name = cell(journal, READ.to_owned(), STEP, &[("threads", 1.into())], ("byte", bytes))?;
@@ -45,7 +55,7 @@ pub(super) fn ceilings(journal: &mut Journal, effort: Effort) -> Result<u64, Fai
     let mut copier = Copier::new(reader);
     let name = cell(journal, "memory copy".to_owned(), STEP, &[("threads", 1.into())], ("byte", copier.bytes()))?;
     repeat(journal, &name, Clock::Cpu, effort, || copier.copy())?;
-    Ok(bytes)
+    Ok(Ceiled { limit: Limit::Memory, cell: READ.to_owned(), count: bytes })
 }
 
 fn measure(clock: Clock) -> Measure {
@@ -75,46 +85,68 @@ fn kernel_cell(engine: &str, case: Case) -> String {
     format!("kernel {engine} {} {}", case.kernel.name(), case.n)
 }
 
-/// Each kernel on one thread, and its share of its limit: a formula over other cells of the record.
-pub(super) fn kernels(journal: &mut Journal, cpu: &Cpu, effort: Effort, read_bytes: u64) -> Result<(), Failure> {
-    for case in cases() {
-        check(cpu, case)?;
-        let mut task = Task::new(case, if effort == Effort::Full { Scale::Full } else { Scale::Small })?;
-        let limit = limit_of(case.kernel);
-        let properties = [
-            ("engine", cpu.name().into()),
-            ("kernel", case.kernel.name().into()),
-            ("n", case.n.into()),
-            ("limit", limit.name.into()),
-            ("bytes", (task.bytes as usize).into()),
-        ];
-        let (item, items) = (case.kernel.item(), task.items);
-        let name = cell(journal, kernel_cell(cpu.name(), case), STEP, &properties, (item, items))?;
-        let repetitions = Clock::Cpu.calibrate(SAMPLE_NS, || task.step(cpu))?;
-        for turn in 0..samples(effort) {
-            let took = Clock::Cpu.sample(repetitions, || task.step(cpu))?;
-            journal.write(&sample(&name, STEP, OURS, turn, repetitions, [(Measure::CpuNs, took.into())]))?;
-        }
-        let parts = match limit.parts {
-            [] => vec![Part { times: task.bytes as f64 / read_bytes as f64, input: median(READ) }],
-            parts => parts
-                .iter()
-                .map(|&(kernel, times)| part(cpu, kernel, times * items as f64))
-                .collect::<Result<_, _>>()?,
-        };
-        let formula = Some(Formula::Floor { parts, of: median(&name) });
-        let (stage, item) = (SHARE.to_owned(), item.to_owned());
-        journal.write(&Line::Stage { cell: name, stage, label: Label::D, item, items, formula })?;
+/// What this engine's arithmetic gives at best, on one thread. Returns what each of the limits' cells handles at once.
+pub(super) fn arithmetic(journal: &mut Journal, cpu: &Cpu, effort: Effort) -> Result<[Ceiled; 2], Failure> {
+    let mut measured = |ceiling: Ceiling<'_>| {
+        let limit = ceiling.limit();
+        let properties = [("engine", cpu.name().into()), ("threads", 1.into())];
+        let name = format!("{} {}", limit.name(), cpu.name());
+        let name = cell(journal, name, STEP, &properties, (limit.unit(), ceiling.count))?;
+        take_times(journal, &name, effort, || {
+            ceiling.run();
+            Ok(())
+        })?;
+        Ok::<Ceiled, Failure>(Ceiled { limit, cell: name, count: ceiling.count })
+    };
+    Ok([measured(Ceiling::products(cpu)?)?, measured(Ceiling::operations(cpu)?)?])
+}
+
+/// Samples of some milliseconds of CPU time.
+fn take_times(
+    journal: &mut Journal,
+    name: &str,
+    effort: Effort,
+    mut run: impl FnMut() -> Result<(), Fault>,
+) -> Result<(), Failure> {
+    let repetitions = Clock::Cpu.calibrate(SAMPLE_NS, &mut run)?;
+    for turn in 0..samples(effort) {
+        let took = Clock::Cpu.sample(repetitions, &mut run)?;
+        journal.write(&sample(name, STEP, OURS, turn, repetitions, [(Measure::CpuNs, took.into())]))?;
     }
     Ok(())
 }
 
-/// So many items of another kernel at 4096, whose median is of a whole step.
-fn part(cpu: &Cpu, kernel: Kernel, items: f64) -> Result<Part, Failure> {
-    let case = Case { kernel, n: 4096 };
-    // A step handles as many items at full scale as at the small one.
-    let step = Task::new(case, Scale::Small)?.items as f64;
-    Ok(Part { times: items / step, input: median(&kernel_cell(cpu.name(), case)) })
+/// Each kernel on one thread, and its share of its floor: a formula over the limits' cells of the record.
+pub(super) fn kernels(journal: &mut Journal, cpu: &Cpu, effort: Effort, read: &Ceiled) -> Result<(), Failure> {
+    let ceilings = arithmetic(journal, cpu, effort)?;
+    let cache_bytes = Machine::look().cache_bytes;
+    for case in cases() {
+        check(cpu, case)?;
+        let mut task = Task::new(case, if effort == Effort::Full { Scale::Full } else { Scale::Small })?;
+        let needs = task.needs();
+        let count = |count: u64| Property::from(usize::try_from(count).unwrap_or(usize::MAX));
+        let properties = [
+            ("engine", cpu.name().into()),
+            ("kernel", case.kernel.name().into()),
+            ("n", case.n.into()),
+            ("bytes", count(needs.bytes)),
+            ("held_bytes", count(needs.held_bytes)),
+            ("products", count(needs.products)),
+            ("operations", count(needs.operations)),
+        ];
+        let (item, items) = (case.kernel.item(), task.items);
+        let name = cell(journal, kernel_cell(cpu.name(), case), STEP, &properties, (item, items))?;
+        take_times(journal, &name, effort, || task.step(cpu))?;
+        let part = |(limit, asked): (Limit, u64)| {
+            let ceiled = ceilings.iter().find(|ceiled| ceiled.limit == limit).unwrap_or(read);
+            Part { times: asked as f64 / ceiled.count as f64, input: median(&ceiled.cell) }
+        };
+        let limits = needs.asked(cache_bytes).into_iter().map(part).collect();
+        let formula = Some(Formula::Roofline { limits, of: median(&name) });
+        let (stage, item) = (SHARE.to_owned(), item.to_owned());
+        journal.write(&Line::Stage { cell: name, stage, label: Label::D, item, items, formula })?;
+    }
+    Ok(())
 }
 
 fn median(cell: &str) -> Input {
@@ -174,9 +206,4 @@ pub(super) fn whole_jobs(
         }
     }
     Ok(failure)
-}
-
-/// Whether a limit says only what memory alone would allow.
-pub(super) fn is_compute_bound(limit: &str) -> bool {
-    limit == table::COMPUTE
 }

@@ -32,10 +32,16 @@ fn a_run_agrees_with_its_samples_an_edit_is_noticed_and_pages_are_made_of_it() {
     assert!(record.noise.is_some() && record.checks.len() >= rows.len());
     assert!(record.checks.iter().all(|check| check.holds && check.digest.is_some()));
     assert!(view::memory_gb_s(&record).is_some_and(|rate| rate > 0.0));
+    let ceilings = view::ceilings(&record, "cpu-portable").expect("limits of the engine that was asked for");
+    let sum = rows[0].needs.expect("counts").floor(&ceilings, record.environment.machine.cache_bytes).expect("a floor");
+    let floor = rows[0].floor.expect("a floor of the same");
+    assert!(floor.limit == sum.limit && (floor.ns * rows[0].items as f64 / sum.ns - 1.0).abs() < 1e-9);
+    assert!(rows[1..].iter().all(|row| row.floor.is_none()), "stages have no counts");
 
     assert!(verify(&folder).expect("a record").differences.is_empty());
     let all = gather(&[&folder]).expect("results");
     let page = kernels::page(&all).expect("a page");
+    assert!(page.contains("Roofline of cpu-portable") && page.contains("of its floor"));
     assert!(page.contains("stage") && page.contains(&record.header.id) && page.contains("cpu-portable"));
     let csv = export::csv(&all);
     let columns = csv.lines().next().expect("a heading").matches(',').count();
@@ -59,6 +65,14 @@ fn a_run_agrees_with_its_samples_an_edit_is_noticed_and_pages_are_made_of_it() {
     assert_eq!(ids(&resumed), ids(&record));
     assert!(verify(&folder).expect("a record").differences.is_empty());
     fs::remove_dir_all(&out).expect("it was just made");
+}
+
+#[test]
+fn a_result_of_before_floors_has_a_page_that_says_so() {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results");
+    let all = gather(&[results.join("2026-11-22-amd-epyc-2c-micro-3")]).expect("a result");
+    let page = kernels::page(&all).expect("a page");
+    assert!(page.contains("so it has no floors") && !page.contains("Roofline"));
 }
 
 #[test]

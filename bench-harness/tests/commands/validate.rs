@@ -46,7 +46,12 @@ fn a_processor_is_validated_bundled_and_verified() {
         .into_iter()
         .flatten()
         .filter(|cell| cell["stages"][1]["derived"].as_f64().is_some_and(|share| share > 0.0));
-    assert!(shares.count() >= 19, "each kernel has the share of its limit");
+    assert!(shares.count() >= 19, "each kernel has the share of its floor");
+    let rows: Vec<&str> = text.lines().filter(|line| line.contains(" %, limit: ")).collect();
+    let named = |limit: &str| rows.iter().filter(|row| row.ends_with(&format!("limit: {limit}"))).count();
+    let limits = ["memory", "products", "lane operations"].map(named);
+    assert!(rows.len() >= 19 && limits.iter().sum::<usize>() == rows.len(), "{text}");
+    assert!(text.contains("  products cpu-") && text.contains("  lane operations cpu-"), "{text}");
     let tar = out.join("board.tar").display().to_string();
     let bundled = tensorguard(&["bundle", &folder.display().to_string(), "--out", &tar]);
     assert!(bundled.status.success(), "{}", String::from_utf8_lossy(&bundled.stderr));

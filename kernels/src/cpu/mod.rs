@@ -7,6 +7,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod ceiling;
 mod decrypt;
 mod dense;
 mod expand;
@@ -179,6 +180,20 @@ impl Cpu {
     pub fn small_add(&self, seed: &[u8; 32], domain: Domain, poly: u32, sum: &mut [i32]) {
         assert!(sum.len().is_multiple_of(4), "small coefficients are drawn in fours");
         self.run(expand::SmallAdd { seed, domain, poly, sum });
+    }
+
+    /// No job: products of words by `1/n` of the plan, to time on one thread. Words begin as 1, 2, 3, .. and are given as they end, in
+    /// `[0, p)`. A round makes three products of each: one high half, two low halves.
+    #[must_use]
+    pub fn multiply(&self, plan: &Plan, rounds: u32) -> Vec<u32> {
+        self.run(ceiling::Multiply { plan, rounds })
+    }
+
+    /// No job: twelve operations of each word in a round, to time on one thread: add, exclusive or, rotate left, by 16, 12, 8 and 7
+    /// places in turn. Words begin as 1, 2, 3, .. and are given as they end.
+    #[must_use]
+    pub fn mix(&self, [addend, mask]: [u32; 2], rounds: u32) -> Vec<u32> {
+        self.run(ceiling::Mix { addend, mask, rounds })
     }
 
     fn run<B: Body>(&self, body: B) -> B::Output {

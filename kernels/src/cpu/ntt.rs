@@ -19,7 +19,7 @@ pub(super) struct Root<S: Simd> {
 
 impl<S: Simd> Root<S> {
     #[inline(always)]
-    fn splat(s: S, root: ntt::Shoup) -> Self {
+    pub(super) fn splat(s: S, root: ntt::Shoup) -> Self {
         Self { factor: s.splat(root.factor), quotient: s.splat(root.quotient) }
     }
 }
@@ -70,7 +70,7 @@ impl<'a, S: Simd> Field<'a, S> {
 
     /// Any word times a root, the same for `T` neighbouring lanes: `[0, 2p)`.
     #[inline(always)]
-    fn mul<const T: usize>(&self, x: S::V, root: Root<S>) -> S::V {
+    pub(super) fn mul<const T: usize>(&self, x: S::V, root: Root<S>) -> S::V {
         let s = self.simd;
         let estimate = if T > 1 { s.mul_high_paired(x, root.quotient) } else { s.mul_high(x, root.quotient) };
         s.sub(s.mul_low(x, root.factor), s.mul_low(estimate, self.p))
