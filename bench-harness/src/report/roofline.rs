@@ -49,8 +49,8 @@ pub(super) fn section(source: &Source, measured: &Measured) -> String {
                 paragraph("This result is of before products and lane operations were measured, so it has no floors.")
             }
         };
-        let caption = format!("{backend}, one thread, CPU time; {}", source.id);
-        let columns = ["kernel", "time", "GB/s", "operations per byte", "G operations/s", "of its floor"];
+        let caption = format!("{backend}, one thread, CPU time; ops are lane operations; {}", source.id);
+        let columns = ["kernel", "time", "GB/s", "ops/byte", "G ops/s", "of its floor"];
         let lines: Vec<Vec<String>> = rows.into_iter().filter_map(line).collect();
         text += &marks::table(&caption, &columns, "the floor is the full bar", &lines);
     }
