@@ -415,7 +415,7 @@ mod tests {
         let parent = std::env::temp_dir().join(format!("tensorguard-{name}-{}", std::process::id()));
         let published = Request { preset: Preset::Standard, whole_runs: 9, ..request() };
         let config = rules::config(&published).expect("a configuration");
-        let mut journal = begin(&Cpu::best(1), &published, &parent, config).expect("a journal");
+        let (mut journal, _) = open(&Cpu::best(1), &published, &parent, None, config).expect("a journal");
         journal.write(&recorded().0).expect("written");
         let (mut left, links) = (tries.iter(), || vec![None]);
         let cell = whole::cell_name(tries[0].fleet, Shaping::Loopback, None);
