@@ -157,25 +157,27 @@ fn singles(text: &mut Markdown, all: &Gathered) {
     }
 }
 
+/// The columns of a line of figures.
+const CSV: [&str; 13] = [
+    "result",
+    "kind",
+    "name",
+    "n",
+    "size_bytes",
+    "robots",
+    "who",
+    "threads",
+    "figure",
+    "median",
+    "low",
+    "high",
+    "samples",
+];
+
 /// The same as CSV: one figure a line, with its interval where it has one.
 #[must_use]
 pub fn csv(all: &Gathered) -> String {
-    let columns = [
-        "result",
-        "kind",
-        "name",
-        "n",
-        "size_bytes",
-        "robots",
-        "who",
-        "threads",
-        "figure",
-        "median",
-        "low",
-        "high",
-        "samples",
-    ];
-    let mut text = line(&columns);
+    let mut text = line(&CSV);
     let mut add = |source: usize, key: [&str; 7], figure: &str, values: [String; 4]| {
         let id = all.sources[source].id.as_str();
         let [kind, name, n, size, robots, who, threads] = key;
