@@ -64,7 +64,7 @@ pub fn before(
         return Ok(());
     }
     Err(Failure::Unmet(format!(
-        "allowed are {}; {}. Allow their labels, leave them out by --filter, or let every robot train (--train); without D only \
+        "allowed are {}; {}. Allow their labels, leave them out by --filter, or let every robot train (--train, and no --corpus); without D only \
          the cell that goes end to end is run",
         listed(require),
         beyond.join("; ")
