@@ -74,21 +74,14 @@ pub fn fold(journal: &Journal) -> Result<Record, String> {
             Line::Cell { cell, properties } => begin(&mut record, cell, properties, None)?,
             Line::NotRun { cell, properties, reason } => begin(&mut record, cell, properties, Some(reason))?,
             Line::Stage { cell, stage, label, item, items, formula } => {
-                let found = record.cells.iter_mut().find(|found| found.id == *cell);
-                let found = found.ok_or_else(|| format!("a stage of {cell}, which never began"))?;
                 if stages.insert((cell, stage), Vec::new()).is_some() {
                     return Err(format!("{cell} has two stages {stage}"));
                 }
-                found.stages.push(Stage {
-                    name: stage.clone(),
-                    label: *label,
-                    item: item.clone(),
-                    items: *items,
-                    formula: formula.clone(),
-                    derived: None,
-                    figures: Vec::new(),
-                    ratios: Vec::new(),
-                });
+                let (name, label, item, formula) = (stage.clone(), *label, item.clone(), formula.clone());
+                let (derived, figures, ratios) = (None, Vec::new(), Vec::new());
+                let stage = Stage { name, label, item, items: *items, formula, derived, figures, ratios };
+                let found = record.cells.iter_mut().find(|found| found.id == *cell);
+                found.ok_or_else(|| format!("a stage of {cell}, which never began"))?.stages.push(stage);
             }
             Line::Sample(sample) => {
                 let samples = stages.get_mut(&(sample.cell.as_str(), sample.stage.as_str()));

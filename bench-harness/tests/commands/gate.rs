@@ -258,12 +258,18 @@ fn a_program_against_itself_gets_an_answer_that_its_record_repeats() {
     fs::remove_dir_all(folder).expect("it is there");
 }
 
-/// Makes a record say that its program was built from the checkout that it ran in, with or without changes.
-fn build_it_from(entry: &Path, is_dirty: bool) {
+/// What a program was built from.
+enum Built {
+    Commit,
+    Changes,
+}
+
+/// Makes a record say that its program was built from the checkout that it ran in.
+fn build_it_from(entry: &Path, built: Built) {
     let path = entry.join(SAMPLES);
     let mut journal = fold::Journal::parse(&fs::read(&path).unwrap()).expect("a journal");
     let Line::Header(header) = &mut journal.lines[0] else { panic!("its first line") };
-    header.built_from = header.git.clone().map(|git| Git { is_dirty, ..git });
+    header.built_from = header.git.clone().map(|git| Git { is_dirty: matches!(built, Built::Changes), ..git });
     let text: Vec<String> = journal.lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
     fs::write(&path, text.concat()).unwrap();
     let journal = fold::Journal::parse(text.concat().as_bytes()).expect("a journal");
@@ -321,10 +327,10 @@ fn only_what_was_measured_from_a_commit_is_recorded_and_promoted() {
     let made = only("elsewhere");
     let entry = folder.join("results").join(made.file_name().unwrap());
     fs::rename(made, &entry).unwrap();
-    build_it_from(&entry, true);
+    build_it_from(&entry, Built::Changes);
     let (code, said) = promote(&entry);
     assert!(code == 2 && said.contains("not measured from a commit"), "{code}: {said}");
-    build_it_from(&entry, false);
+    build_it_from(&entry, Built::Commit);
     assert_eq!(run(&folder, &["verify", entry.to_str().unwrap()]).0, 0);
     let gate = || run(&folder, &["gate", "--result", entry.to_str().unwrap()]);
     assert_eq!(gate().0, 6, "nothing was promoted");

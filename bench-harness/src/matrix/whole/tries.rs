@@ -62,16 +62,16 @@ pub fn outcomes<'a>(
             None => cells.push(vec![(line, outcome)]),
         }
     }
-    Ok(cells.into_iter().map(|tries| outcome(tries, most(config) > 1)).collect())
+    Ok(cells.into_iter().map(|tries| outcome(tries, most(config))).collect())
 }
 
-/// A cell by the try that counts.
-fn outcome(mut tries: Vec<(&WholeLine, WholeOutcome)>, listed: bool) -> WholeOutcome {
+/// A cell by the try that counts. Where there can be one at most, it is not listed.
+fn outcome(mut tries: Vec<(&WholeLine, WholeOutcome)>, most: u64) -> WholeOutcome {
     let mut list: Vec<Try> = tries.iter().map(|(line, outcome)| seen(line, outcome)).collect();
     let counted = counted(&list);
     list[counted].counts = true;
     let mut outcome = tries.swap_remove(counted).1;
-    outcome.tries = if listed { list } else { Vec::new() };
+    outcome.tries = if most > 1 { list } else { Vec::new() };
     outcome
 }
 
@@ -124,29 +124,32 @@ impl Try {
 
 #[cfg(test)]
 mod tests {
+    use super::super::TOLERANCE;
     use super::*;
 
-    /// A try by whether it agrees, and how many cores others kept busy.
-    fn seen(agrees: bool, others_cores: Option<f64>) -> Try {
+    /// A try by its ratio, and how many cores others kept busy.
+    fn seen(ratio: f64, others_cores: Option<f64>) -> Try {
         let quiet = others_cores.map(|cores| cores <= QUIET_CORES);
-        let ratio = Some(if agrees { 1.0 } else { 0.5 });
-        Try { end_to_end_s: 1.0, composed_s: ratio, ratio, agrees: Some(agrees), others_cores, quiet, counts: false }
+        let (agrees, ratio) = (Some((ratio - 1.0).abs() <= TOLERANCE), Some(ratio));
+        Try { end_to_end_s: 1.0, composed_s: ratio, ratio, agrees, others_cores, quiet, counts: false }
     }
 
+    const AGREES: f64 = 1.0;
+    const APART: f64 = 0.5;
     const BUSY: Option<f64> = Some(0.8);
     const CALM: Option<f64> = Some(0.04);
 
     #[test]
     fn the_first_quiet_try_counts_whatever_it_says_and_the_first_where_none_was() {
         for (tries, expected) in [
-            (vec![(false, BUSY), (false, CALM), (true, CALM)], 1),
-            (vec![(false, BUSY), (true, BUSY), (true, CALM)], 2),
-            (vec![(false, BUSY), (true, BUSY), (true, BUSY)], 0),
-            (vec![(false, CALM), (true, CALM)], 0),
-            (vec![(true, BUSY)], 0),
-            (vec![(false, BUSY), (false, None)], 1),
+            (vec![(APART, BUSY), (APART, CALM), (AGREES, CALM)], 1),
+            (vec![(APART, BUSY), (AGREES, BUSY), (AGREES, CALM)], 2),
+            (vec![(APART, BUSY), (AGREES, BUSY), (AGREES, BUSY)], 0),
+            (vec![(APART, CALM), (AGREES, CALM)], 0),
+            (vec![(AGREES, BUSY)], 0),
+            (vec![(APART, BUSY), (APART, None)], 1),
         ] {
-            let tries: Vec<Try> = tries.into_iter().map(|(agrees, cores)| seen(agrees, cores)).collect();
+            let tries: Vec<Try> = tries.into_iter().map(|(ratio, cores)| seen(ratio, cores)).collect();
             assert_eq!(counted(&tries), expected, "{tries:?}");
         }
     }
@@ -154,21 +157,21 @@ mod tests {
     #[test]
     fn only_a_disagreement_that_others_may_have_made_is_tried_again_and_not_without_end() {
         for (tries, expected) in [
-            (vec![(false, BUSY)], true),
-            (vec![(false, CALM)], false),
-            (vec![(false, None)], false),
-            (vec![(true, BUSY)], false),
-            (vec![(true, CALM)], false),
+            (vec![(APART, BUSY)], true),
+            (vec![(APART, CALM)], false),
+            (vec![(APART, None)], false),
+            (vec![(AGREES, BUSY)], false),
+            (vec![(AGREES, CALM)], false),
             // One that agrees while others work is no more to be believed than one that does not.
-            (vec![(false, BUSY), (true, BUSY)], true),
-            (vec![(false, BUSY), (false, CALM)], false),
-            (vec![(false, BUSY), (true, CALM)], false),
-            (vec![(false, BUSY), (false, BUSY), (false, BUSY)], false),
+            (vec![(APART, BUSY), (AGREES, BUSY)], true),
+            (vec![(APART, BUSY), (APART, CALM)], false),
+            (vec![(APART, BUSY), (AGREES, CALM)], false),
+            (vec![(APART, BUSY), (APART, BUSY), (APART, BUSY)], false),
         ] {
-            let tries: Vec<Try> = tries.into_iter().map(|(agrees, cores)| seen(agrees, cores)).collect();
+            let tries: Vec<Try> = tries.into_iter().map(|(ratio, cores)| seen(ratio, cores)).collect();
             assert_eq!(is_tried_again(&tries, MOST), expected, "{tries:?}");
         }
-        assert!(!is_tried_again(&[seen(false, BUSY)], 1), "a run that is not for publishing");
+        assert!(!is_tried_again(&[seen(APART, BUSY)], 1), "a run that is not for publishing");
         assert!(!is_tried_again(&[], MOST));
     }
 }
