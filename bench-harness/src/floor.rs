@@ -85,11 +85,13 @@ impl Ceilings {
 }
 
 impl Needs {
-    /// How much of each limit is asked for. Memory is no limit for data that fit this cache: they come from there.
+    /// How much of each limit is asked for. Of data that are used again and again, this cache can at best keep as much as it holds: only
+    /// the rest's share of the bytes comes from memory.
     #[must_use]
     pub fn asked(&self, cache_bytes: Option<u64>) -> Vec<(Limit, u64)> {
-        let is_cached = cache_bytes.is_some_and(|cache| self.held_bytes <= cache);
-        let bytes = if is_cached { 0 } else { self.bytes };
+        let outside = self.held_bytes.saturating_sub(cache_bytes.unwrap_or(0));
+        // No more than `bytes`, so it fits.
+        let bytes = (u128::from(self.bytes) * u128::from(outside) / u128::from(self.held_bytes.max(1))) as u64;
         let all = [(Limit::Memory, bytes), (Limit::Products, self.products), (Limit::Operations, self.operations)];
         all.into_iter().filter(|(_, count)| *count > 0).collect()
     }

@@ -150,9 +150,9 @@ impl fmt::Display for Table {
         if self.threads == 1 {
             writeln!(
                 f,
-                "\nbytes: what must move if no cache helps, over the time. The floor is the largest of what bytes (of data that fit"
+                "\nbytes: what must move if no cache helps, over the time. The floor is the largest of what bytes (those that no"
             )?;
-            writeln!(f, "no cache), products and lane operations would each take: docs/KERNELS.md.")?;
+            writeln!(f, "cache can keep), products and lane operations would each take: docs/KERNELS.md.")?;
         }
         for scaling in &self.scaling {
             write!(f, "\n{:13} {:>7}  {scaling}", scaling.kernel, scaling.n)?;

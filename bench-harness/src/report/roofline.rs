@@ -60,7 +60,7 @@ pub(super) fn section(source: &Source, measured: &Measured) -> String {
     paragraph(
         "A kernel's floor is the largest of what its bytes, its products and its lane operations would each take at the rates that were \
          measured on one thread beside it; how many it needs is counted from the equations. Lane operations are those on 32-bit words in \
-         vectors, products among them. Bytes count where the data fit no cache.",
+         vectors, products among them. Bytes count as far as no cache can keep the data.",
     ) + &text
 }
 
