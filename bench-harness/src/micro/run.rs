@@ -194,15 +194,7 @@ impl Session {
         }
         let reader = Reader::new();
         reader.read();
-        let cell = LIMIT_CELL.to_owned();
-        let mut lines = vec![Line::Cell { cell: cell.clone(), properties: BTreeMap::new() }];
-        lines.push(stage(&cell, LIMIT_STAGE, "byte", reader.bytes()));
-        for turn in 0..PASSES {
-            let mut spent = Spent::default();
-            spent.on(|| reader.read());
-            lines.push(sample(&cell, LIMIT_STAGE, "1 thread", (turn, 1), spent, None));
-        }
-        self.journal.write_all(&lines)
+        self.limit(LIMIT_CELL.to_owned(), ("byte", reader.bytes()), 1, || reader.read())
     }
 
     /// What the arithmetic of each engine that works on one thread gives at best: the other limits.
@@ -218,16 +210,22 @@ impl Session {
                     Ok::<(), Failure>(())
                 };
                 let runs = Clock::Cpu.calibrate(self.amount.sample_ns, run)?;
-                self.journal.write(&Line::Cell { cell: cell.clone(), properties: BTreeMap::new() })?;
-                self.journal.write(&stage(&cell, LIMIT_STAGE, ceiling.limit().unit(), ceiling.count))?;
-                for turn in 0..PASSES {
-                    let mut spent = Spent::default();
-                    spent.on(|| (0..runs).for_each(|_| ceiling.run()));
-                    self.journal.write(&sample(&cell, LIMIT_STAGE, "1 thread", (turn, runs), spent, None))?;
-                }
+                self.limit(cell, (ceiling.limit().unit(), ceiling.count), runs, || ceiling.run())?;
             }
         }
         Ok(())
+    }
+
+    /// All samples of a limit, in one piece: whoever goes on finds them all or none.
+    fn limit(&mut self, cell: String, items: (&str, u64), runs: u64, run: impl Fn()) -> Result<(), Failure> {
+        let mut lines = vec![Line::Cell { cell: cell.clone(), properties: BTreeMap::new() }];
+        lines.push(stage(&cell, LIMIT_STAGE, items.0, items.1));
+        for turn in 0..PASSES {
+            let mut spent = Spent::default();
+            spent.on(|| (0..runs).for_each(|_| run()));
+            lines.push(sample(&cell, LIMIT_STAGE, "1 thread", (turn, runs), spent, None));
+        }
+        self.journal.write_all(&lines)
     }
 
     /// One cell: output first, then turns. Its lines are written together, so that a cell is in the journal whole or not at all.
