@@ -1,5 +1,6 @@
 //! Bundles: what was packed agrees, no edit of any byte goes unnoticed, and hostile files are refused.
 
+use crate::scratch::Scratch;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,44 +10,23 @@ use tensorguard::record::bundle::{self, MANIFEST};
 use tensorguard::record::journal::{Journal, Plan, RESULT, SAMPLES, SUMMARY};
 use tensorguard::record::{Environment, Label, Line, Measure, Sample, sha256};
 
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("tensorguard-bundle-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).expect("a temporary folder");
-        Self(folder)
+/// A finished entry.
+fn entry(parent: &Path, what: &str) -> PathBuf {
+    let environment = Environment { machine: Machine::look(), engine: "cpu-portable".into(), gpu: None };
+    let plan = Plan { command: "test", what, config: BTreeMap::new(), corpus_sha256: None, environment };
+    let mut journal = Journal::begin(parent, plan).expect("a folder");
+    let (cell, stage, item) = ("a".to_owned(), "b".to_owned(), "run".to_owned());
+    journal.write(&Line::Cell { cell: cell.clone(), properties: BTreeMap::new() }).expect("a line");
+    let (label, formula) = (Label::M, None);
+    journal
+        .write(&Line::Stage { cell: cell.clone(), stage: stage.clone(), label, item, items: 1, formula })
+        .expect("a line");
+    for turn in 0..5u32 {
+        let values = BTreeMap::from([(Measure::CpuNs, (100 + turn).into())]);
+        let (cell, stage, arm) = (cell.clone(), stage.clone(), "ours".to_owned());
+        journal.write(&Line::Sample(Sample { cell, stage, arm, turn, repetitions: 1, values })).expect("a line");
     }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// A finished entry.
-    fn entry(&self, what: &str) -> PathBuf {
-        let environment = Environment { machine: Machine::look(), engine: "cpu-portable".into(), gpu: None };
-        let plan = Plan { command: "test", what, config: BTreeMap::new(), corpus_sha256: None, environment };
-        let mut journal = Journal::begin(&self.0, plan).expect("a folder");
-        let (cell, stage, item) = ("a".to_owned(), "b".to_owned(), "run".to_owned());
-        journal.write(&Line::Cell { cell: cell.clone(), properties: BTreeMap::new() }).expect("a line");
-        let (label, formula) = (Label::M, None);
-        journal
-            .write(&Line::Stage { cell: cell.clone(), stage: stage.clone(), label, item, items: 1, formula })
-            .expect("a line");
-        for turn in 0..5u32 {
-            let values = BTreeMap::from([(Measure::CpuNs, (100 + turn).into())]);
-            let (cell, stage, arm) = (cell.clone(), stage.clone(), "ours".to_owned());
-            journal.write(&Line::Sample(Sample { cell, stage, arm, turn, repetitions: 1, values })).expect("a line");
-        }
-        journal.finish(|_| "a table".to_owned()).expect("a record").0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+    journal.finish(|_| "a table".to_owned()).expect("a record").0
 }
 
 /// The exit code with which a file is refused; none if it is not.
@@ -59,9 +39,9 @@ fn code(path: &Path) -> Option<u8> {
 
 #[test]
 fn what_was_packed_agrees_and_is_the_same_bytes_every_time() {
-    let scratch = Scratch::new("agrees");
-    let folders = [scratch.entry("one"), scratch.entry("two")];
-    let (one, other) = (scratch.file("one.tar"), scratch.file("other.tar"));
+    let scratch = Scratch::new("bundle-agrees");
+    let folders = [entry(&scratch, "one"), entry(&scratch, "two")];
+    let (one, other) = (scratch.join("one.tar"), scratch.join("other.tar"));
     bundle::write(&folders, &one).expect("a bundle");
     bundle::write(&folders, &other).expect("a bundle");
     assert_eq!(fs::read(&one).unwrap(), fs::read(&other).unwrap());
@@ -78,9 +58,9 @@ fn what_was_packed_agrees_and_is_the_same_bytes_every_time() {
 
 #[test]
 fn an_edit_of_any_byte_is_found() {
-    let scratch = Scratch::new("bytes");
-    let path = scratch.file("a.tar");
-    bundle::write(&[scratch.entry("one")], &path).expect("a bundle");
+    let scratch = Scratch::new("bundle-bytes");
+    let path = scratch.join("a.tar");
+    bundle::write(&[entry(&scratch, "one")], &path).expect("a bundle");
     let original = fs::read(&path).unwrap();
     // The manifest with its header and that of the first file, byte by byte; then every so many.
     let places =
@@ -103,9 +83,9 @@ fn an_edit_of_any_byte_is_found() {
 
 #[test]
 fn an_entry_that_was_changed_or_never_finished_is_not_packed() {
-    let scratch = Scratch::new("changed");
-    let folder = scratch.entry("one");
-    let out = scratch.file("a.tar");
+    let scratch = Scratch::new("bundle-changed");
+    let folder = entry(&scratch, "one");
+    let out = scratch.join("a.tar");
     let result = fs::read_to_string(folder.join(RESULT)).unwrap();
     fs::write(folder.join(RESULT), result.replacen("\"median\": 102", "\"median\": 101", 1)).unwrap();
     assert_eq!(bundle::write(std::slice::from_ref(&folder), &out).map_err(|failure| failure.code()), Err(8));
@@ -150,8 +130,8 @@ fn made_up(files: &[(&str, u64, &[u8])]) -> Vec<u8> {
 
 #[test]
 fn paths_out_of_an_entry_are_refused() {
-    let scratch = Scratch::new("paths");
-    let path = scratch.file("a.tar");
+    let scratch = Scratch::new("bundle-paths");
+    let path = scratch.join("a.tar");
     let ids = ["..", "../..", "/etc", "", ".hidden", "a/b", "a\\b", "a b", "a\n"];
     for id in ids {
         let names = [RESULT, SAMPLES, SUMMARY].map(|name| format!("{id}/{name}"));
@@ -176,8 +156,8 @@ fn paths_out_of_an_entry_are_refused() {
 
 #[test]
 fn claims_of_lengths_that_are_not_there_cost_no_memory() {
-    let scratch = Scratch::new("claims");
-    let path = scratch.file("a.tar");
+    let scratch = Scratch::new("bundle-claims");
+    let path = scratch.join("a.tar");
     let huge =
         [("a/result.json", u64::MAX >> 1, &b"{}"[..]), ("a/samples.jsonl", 2, b"{}"), ("a/summary.md", 2, b"{}")];
     fs::write(&path, made_up(&huge)).unwrap();
@@ -194,6 +174,6 @@ fn claims_of_lengths_that_are_not_there_cost_no_memory() {
         fs::write(&path, text).unwrap();
         assert_eq!(code(&path), Some(2));
     }
-    assert_eq!(code(&scratch.file("absent.tar")), Some(2));
-    assert!(code(&scratch.0).is_some(), "a folder");
+    assert_eq!(code(&scratch.join("absent.tar")), Some(2));
+    assert!(code(&scratch).is_some(), "a folder");
 }

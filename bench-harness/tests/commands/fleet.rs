@@ -1,5 +1,6 @@
 //! The fleet's commands, as processes.
 
+use crate::scratch::Scratch;
 use folding::lwe::{AnswerLog, Entry};
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
@@ -58,13 +59,7 @@ impl Drop for Party {
 
 type Heard = Lines<BufReader<ChildStdout>>;
 
-struct Scene(PathBuf);
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+struct Scene(Scratch);
 
 impl Scene {
     fn path(&self, name: &str) -> PathBuf {
@@ -73,7 +68,7 @@ impl Scene {
 
     /// A folder for each party.
     fn new(name: &str, model: &str, values: u64, clip: f32) -> Self {
-        let scene = Self(std::env::temp_dir().join(format!("tensorguard-{name}-{}", std::process::id())));
+        let scene = Self(Scratch::new(name));
         let (fleet, least) = ("arms".to_owned(), ROBOTS as u64);
         let charter = Charter { fleet, values, bits: 8, clip, least, model: model.to_owned(), holder: String::new() };
         let authority = scene.path("authority");
@@ -124,8 +119,7 @@ fn write(path: &Path, values: impl Iterator<Item = f32>) {
 
 #[test]
 fn a_policy_that_is_bad_on_the_robots_goes_back_and_all_run_the_package_before() {
-    let (config, lesson) = (Config::of(Task::Imitation, Size::Kb10, 7), std::env::temp_dir());
-    let lesson = lesson.join(format!("tensorguard-canary-lesson-{}", std::process::id()));
+    let (config, lesson) = (Config::of(Task::Imitation, Size::Kb10, 7), Scratch::new("canary-lesson"));
     let (model, clip) = arms::prepare(&lesson, config).unwrap();
     // Room for an update that does harm. There is no gate here, so that only the robots can tell.
     let clip = 8.0 * clip;
@@ -168,7 +162,6 @@ fn a_policy_that_is_bad_on_the_robots_goes_back_and_all_run_the_package_before()
     let decisions = tensorguard(&["decisions", &scene.text("holder")]);
     let decisions = String::from_utf8_lossy(&decisions.stdout).into_owned();
     assert!(decisions.contains("rolling back"), "{decisions}");
-    let _ = fs::remove_dir_all(lesson);
 }
 
 /// Its first life ends at its first line, the next one at its second, and so on: by SIGKILL.

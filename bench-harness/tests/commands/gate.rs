@@ -1,5 +1,6 @@
 //! The commands that decide, as a user runs them: what they say and how they end.
 
+use crate::scratch::Scratch;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,13 +12,6 @@ use tensorguard::record::journal::{self, Plan, RESULT, SAMPLES, SUMMARY};
 use tensorguard::record::{Environment, Git, Label, Line, Measure, Record, Sample, sha256};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tensorguard");
-
-fn scratch(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("tensorguard-gate-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).expect("a temporary folder");
-    folder
-}
 
 fn run(folder: &Path, args: &[&str]) -> (i32, String) {
     let output: Output = Command::new(PROGRAM).args(args).current_dir(folder).output().expect("it starts");
@@ -66,7 +60,7 @@ fn record(parent: &Path, engine: &str, time_ns: u64) -> PathBuf {
 
 #[test]
 fn two_recorded_measurements_end_with_the_code_that_fits() {
-    let folder = scratch("compare");
+    let folder = Scratch::new("gate-compare");
     let [old, same, slow] = [100_000, 100_100, 110_000].map(|time_ns| record(&folder, "cpu-x", time_ns));
     let other = record(&folder, "cpu-y", 100_000);
     let compare = |new: &Path| run(&folder, &["compare", old.to_str().unwrap(), new.to_str().unwrap()]);
@@ -84,12 +78,11 @@ fn two_recorded_measurements_end_with_the_code_that_fits() {
     assert_eq!(run(&folder, &["verify", same.to_str().unwrap()]).0, 0);
     let (code, said) = run(&folder, &["gate", "--result", same.to_str().unwrap()]);
     assert!(code == 6 && said.contains("no baseline"), "{code}: {said}");
-    fs::remove_dir_all(folder).expect("it is there");
 }
 
 #[test]
 fn a_record_is_held_by_the_arms_and_clocks_that_say_something() {
-    let folder = scratch("arms");
+    let folder = Scratch::new("gate-arms");
     let write = |cell: &str, backend: &str, arms: &[(&str, u64, u64)]| {
         Recorded { engine: "cpu-x", cell, backend, arms }.write(&folder, Machine::look())
     };
@@ -119,7 +112,6 @@ fn a_record_is_held_by_the_arms_and_clocks_that_say_something() {
     let older = Recorded { engine: "cpu-x", cell: "a", backend: "cpu-x", arms: &arms }.write(&folder, older);
     let (code, said) = compare(&older, &write("a", "cpu-x", &arms));
     assert!(code == 6 && said.contains("kernel: "), "{code}: {said}");
-    fs::remove_dir_all(folder).expect("it is there");
 }
 
 /// A base that answers, and knows no metric.
@@ -139,7 +131,7 @@ fn knows_nothing(folder: &Path) -> PathBuf {
 #[test]
 #[cfg(unix)]
 fn a_gate_that_compared_nothing_says_so_in_every_report() {
-    let folder = scratch("nothing");
+    let folder = Scratch::new("gate-nothing");
     let base = knows_nothing(&folder);
     let reports = ["--junit", "gate.xml", "--markdown", "gate.md", "--json", "gate.json", "--open-metrics", "gate.txt"];
     let gate = |args: &[&str]| {
@@ -179,12 +171,11 @@ fn a_gate_that_compared_nothing_says_so_in_every_report() {
     let (code, said) =
         run(&folder, &["gate", "--base-binary", PROGRAM, "--terms", "gate.toml", "--junit", "gate.toml"]);
     assert!(code == 2 && read("gate.toml") == "delta = 0.5\n", "{code}: {said}");
-    fs::remove_dir_all(folder).expect("it is there");
 }
 
 #[test]
 fn what_was_measured_is_never_replaced_by_what_is_made_of_it() {
-    let folder = scratch("inputs");
+    let folder = Scratch::new("gate-inputs");
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/2026-11-22-amd-epyc-2c-micro");
     let entry = folder.join("2026-11-22-amd-epyc-2c-micro");
     fs::create_dir_all(&entry).unwrap();
@@ -205,12 +196,11 @@ fn what_was_measured_is_never_replaced_by_what_is_made_of_it() {
     let (code, said) = run(&folder, &["report", name, "--to", "a", "--csv", "./a"]);
     assert!(code == 2 && said.contains("written twice") && !folder.join("a").exists(), "{code}: {said}");
     assert_eq!(run(&folder, &["report", name, "--to", "a", "--csv", "b"]).0, 0);
-    fs::remove_dir_all(folder).expect("it is there");
 }
 
 #[test]
 fn what_cannot_be_asked_is_a_usage_error_and_an_empty_selection_its_own() {
-    let folder = scratch("usage");
+    let folder = Scratch::new("gate-usage");
     assert_eq!(run(&folder, &["ab"]).0, 2);
     assert_eq!(run(&folder, &["ab", "--base-binary", "nowhere"]).0, 2);
     assert_eq!(run(&folder, &["ab", "--base", "no-such-commit"]).0, 2);
@@ -232,12 +222,11 @@ fn what_cannot_be_asked_is_a_usage_error_and_an_empty_selection_its_own() {
     // Told before anything is measured.
     let (code, said) = run(&folder, &["compare-peers", "--filter", "memory", "--out", "file/a"]);
     assert!(code == 1 && !said.contains("memory read"), "{code}: {said}");
-    fs::remove_dir_all(folder).expect("it is there");
 }
 
 #[test]
 fn a_program_against_itself_gets_an_answer_that_its_record_repeats() {
-    let folder = scratch("itself");
+    let folder = Scratch::new("gate-itself");
     let out = folder.join("runs");
     let args =
         ["gate", "--base-binary", PROGRAM, "--filter", "forward/1024", "--terms", "terms.toml", "--junit", "gate.xml"];
@@ -255,7 +244,6 @@ fn a_program_against_itself_gets_an_answer_that_its_record_repeats() {
     let stage = record.cells[0].stages.iter().find(|stage| stage.name == "time").expect("it was timed");
     let injected = stage.ratios.iter().find(|ratio| ratio.arm == "injected").expect("an arm");
     assert!((1.5..2.1).contains(&injected.median), "{injected:?}");
-    fs::remove_dir_all(folder).expect("it is there");
 }
 
 /// What a program was built from.
@@ -280,7 +268,7 @@ fn build_it_from(entry: &Path, built: Built) {
 
 #[test]
 fn only_what_was_measured_from_a_commit_is_recorded_and_promoted() {
-    let folder = scratch("baseline");
+    let folder = Scratch::new("gate-baseline");
     let git = |args: &[&str]| {
         let who = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
         let done = Command::new("git").args(who).args(args).current_dir(&folder).output().expect("git starts");
@@ -343,12 +331,11 @@ fn only_what_was_measured_from_a_commit_is_recorded_and_promoted() {
     fs::write(entry.join(RESULT), text.replacen("\"median\": ", "\"median\": 1", 1)).unwrap();
     let (code, said) = promote(&entry);
     assert!(code == 8 && said.contains("not what its samples give"), "{code}: {said}");
-    fs::remove_dir_all(folder).expect("it is there");
 }
 
 #[test]
 fn other_engines_and_more_threads_are_compared_by_filter() {
-    let folder = scratch("keys");
+    let folder = Scratch::new("gate-keys");
     let ab = |filter: &str, more: &[&str]| {
         let args = [
             "ab",
@@ -389,5 +376,4 @@ fn other_engines_and_more_threads_are_compared_by_filter() {
     assert!(code == 5 && said.contains("UNFIT") && said.contains("is absent here"), "{code}: {said}");
     let (code, said) = ab(&small("backend==cpu-portable"), &["--instructions"]);
     assert!(code == 2 && said.contains("leave backend and threads out"), "{code}: {said}");
-    fs::remove_dir_all(folder).expect("it is there");
 }

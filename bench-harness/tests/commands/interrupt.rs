@@ -1,5 +1,6 @@
 //! Ctrl-C: a measurement stops soon, says how to go on, and going on comes to an end that can be verified.
 
+use crate::scratch::Scratch;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,7 @@ fn folder(parent: &Path) -> PathBuf {
 
 #[test]
 fn a_run_is_stopped_while_a_fleet_trains_and_goes_on_to_its_end() {
-    let parent = std::env::temp_dir().join(format!("tensorguard-interrupt-{}", std::process::id()));
+    let parent = Scratch::new("interrupt-fleet");
     let out = parent.to_string_lossy().into_owned();
     // Ten robots train in each of these rounds; one cell, so that its end is near once it goes on.
     let arguments = words(&["run", "--progress", "json", "--filter", "clients==10 && net==100mbit", "--out", &out]);
@@ -66,12 +67,11 @@ fn a_run_is_stopped_while_a_fleet_trains_and_goes_on_to_its_end() {
     assert_eq!((record.matrix.len(), record.end_to_end.len()), (1, 1));
     let verified = tensorguard(&words(&["verify", &folder.to_string_lossy()])).output().expect("it runs");
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
-    fs::remove_dir_all(parent).expect("it was made");
 }
 
 #[test]
 fn a_run_is_stopped_while_version_0_is_trained() {
-    let parent = std::env::temp_dir().join(format!("tensorguard-interrupt-zero-{}", std::process::id()));
+    let parent = Scratch::new("interrupt-zero");
     let out = parent.to_string_lossy().into_owned();
     // The widest policy: its version 0 takes minutes.
     let filter = "task==imitation && size==10mb && clients==2 && net==100mbit";
@@ -79,24 +79,13 @@ fn a_run_is_stopped_while_version_0_is_trained() {
     let told = stopped_at("training version 0", &arguments);
     assert!(!told.contains("campaign 1 of"), "it was trained to its end: {told}");
     assert!(!folder(&parent).join(RESULT).exists());
-    fs::remove_dir_all(parent).expect("it was made");
 }
 
-/// A folder to work in, which goes with the test.
-struct Scratch(PathBuf);
-
 impl Scratch {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("tensorguard-interrupt-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).expect("a temporary folder");
-        Self(folder)
-    }
-
     /// This command, with what it measures going to `runs`, and without software Vulkan, which would take minutes.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = tensorguard(&words(args));
-        command.current_dir(&self.0).env("VK_DRIVER_FILES", "/nowhere/none.json");
+        command.current_dir(&self).env("VK_DRIVER_FILES", "/nowhere/none.json");
         command.env("VK_ICD_FILENAMES", "/nowhere/none.json").stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -108,7 +97,7 @@ impl Scratch {
     /// Starts it, asks it to stop once its journal holds `when`, and gives the code, what was said, and the folder.
     fn stopped(&self, args: &[&str], when: &str) -> (i32, String, PathBuf) {
         let child = self.command(args).spawn().expect("it starts");
-        let entry = || Some(fs::read_dir(self.0.join("runs")).ok()?.flatten().next()?.path());
+        let entry = || Some(fs::read_dir(self.join("runs")).ok()?.flatten().next()?.path());
         let is_there = || entry().is_some_and(|entry| journal(&entry).contains(when));
         let begin = Instant::now();
         while !is_there() && begin.elapsed().as_secs() < 600 {
@@ -117,12 +106,6 @@ impl Scratch {
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs").success());
         let (code, said) = said(&child.wait_with_output().expect("it ends"));
         (code, said, entry().expect("what was measured"))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -145,7 +128,7 @@ fn missing(record: &Record) -> Vec<&str> {
 
 #[test]
 fn a_trial_is_stopped_and_goes_on_with_the_turn_it_was_at() {
-    let scratch = Scratch::new("ab");
+    let scratch = Scratch::new("interrupt-ab");
     let program = env!("CARGO_BIN_EXE_tensorguard");
     let args = ["ab", "--base-binary", program, "--filter", "forward", "--delta", "0.5", "--out", "runs"];
     let (code, said, entry) = scratch.stopped(&args, "\"injected\"");
@@ -161,7 +144,7 @@ fn a_trial_is_stopped_and_goes_on_with_the_turn_it_was_at() {
 
 #[test]
 fn a_comparison_is_stopped_names_what_is_missing_and_goes_on_to_its_end() {
-    let scratch = Scratch::new("peers");
+    let scratch = Scratch::new("interrupt-peers");
     // Our code against itself, and against the memory: nobody else has to be built.
     let args = ["compare-peers", "--filter", "memory", "--out", "runs"];
     let (code, said, entry) = scratch.stopped(&args, "\"environment\"");
@@ -194,7 +177,7 @@ fn a_comparison_is_stopped_names_what_is_missing_and_goes_on_to_its_end() {
 
 #[test]
 fn a_validation_is_stopped_in_its_soak_keeps_answers_and_soaks_anew() {
-    let scratch = Scratch::new("validate");
+    let scratch = Scratch::new("interrupt-validate");
     let args = ["validate", "--smoke", "--soak", "8s", "--out", "runs"];
     let (code, said, entry) = scratch.stopped(&args, "\"first\"");
     assert!(code == 130 && said.contains("--resume") && said.contains("until then each of"), "{code}: {said}");

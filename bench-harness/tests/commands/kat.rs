@@ -1,5 +1,6 @@
 //! `tensorguard kat` as its users have it: the binary, on tests/vectors/kat.json with the answers taken out.
 
+use crate::scratch::Scratch;
 use kernels::Backend;
 use kernels::cpu::Cpu;
 use serde_json::{Map, Value, json};
@@ -10,33 +11,17 @@ use std::process::{Command, Output};
 
 const SUITE_INPUTS: &[&str] = &["n", "primes", "l", "B", "rho", "a_seed", "poly", "clients"];
 
-/// A folder for one test, removed after it.
-struct Scratch(PathBuf);
-
 impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kat-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
     fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        fs::write(self.0.join(name), content).unwrap();
-        self.0.join(name)
+        fs::write(self.join(name), content).unwrap();
+        self.join(name)
     }
 
     fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
+        let entries = self.read_dir().unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -78,7 +63,7 @@ fn digits_sha256(suite: &Value) -> String {
 
 #[test]
 fn every_backend_present_gives_every_known_answer() {
-    let (scratch, mut expected) = (Scratch::new("answers"), known());
+    let (scratch, mut expected) = (Scratch::new("kat-answers"), known());
     let requests: Map<_, _> = expected.iter().map(|(name, suite)| (format!("any {name}"), stripped(suite))).collect();
     let requests = scratch.write("requests.json", Value::from(requests).to_string());
     for suite in expected.values_mut() {
@@ -87,7 +72,7 @@ fn every_backend_present_gives_every_known_answer() {
     let expected: Value = expected.into_iter().map(|(name, suite)| (format!("any {name}"), suite)).collect();
     let names = Cpu::present(1).into_iter().map(|cpu| cpu.name()).chain(["reference"]);
     for name in names.map(Some).chain([None]) {
-        let answers = scratch.0.join("answers.json");
+        let answers = scratch.join("answers.json");
         let more: Vec<&str> = name.into_iter().flat_map(|name| ["--backend", name]).collect();
         let output = kat(&requests, &answers, &more);
         assert!(output.status.success(), "{name:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -95,7 +80,7 @@ fn every_backend_present_gives_every_known_answer() {
         assert_eq!(found, expected, "{name:?}");
         assert_eq!(scratch.names(), ["answers.json", "requests.json"]);
         // A file of answers is a file of requests too.
-        let again = scratch.0.join("again.json");
+        let again = scratch.join("again.json");
         assert!(kat(&answers, &again, &more).status.success());
         assert_eq!(fs::read(&again).unwrap(), fs::read(&answers).unwrap());
         fs::remove_file(again).unwrap();
@@ -104,8 +89,8 @@ fn every_backend_present_gives_every_known_answer() {
 
 #[test]
 fn there_may_be_no_suite_no_client_or_many() {
-    let scratch = Scratch::new("counts");
-    let answers = scratch.0.join("answers.json");
+    let scratch = Scratch::new("kat-counts");
+    let answers = scratch.join("answers.json");
     let ask = |requests: Value| {
         let output = kat(&scratch.write("requests.json", requests.to_string()), &answers, &[]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -133,7 +118,7 @@ fn there_may_be_no_suite_no_client_or_many() {
 
 #[test]
 fn a_refusal_leaves_every_file_as_it_was() {
-    let scratch = Scratch::new("refusals");
+    let scratch = Scratch::new("kat-refusals");
     let mut suite = stripped(&known()["FL-1024-22"]);
     suite["clients"][1]["message"] = json!([1, 2, 3]);
     let requests = scratch.write("requests.json", json!({"mine": suite}).to_string());
@@ -144,8 +129,8 @@ fn a_refusal_leaves_every_file_as_it_was() {
     let late = scratch.write("late.json", json!({"good": stripped(&known()["FL-1024-22"]), "mine": suite}).to_string());
     refused(&kat(&late, &answers, &[]), 2, &[r#""mine".clients[1].seed"#, "2 hexadecimal digits"]);
     refused(&kat(&requests, &answers, &["--backend", "fast"]), 2, &["reference", "cpu-portable"]);
-    refused(&kat(&scratch.0.join("none.json"), &answers, &[]), 2, &["none.json", "--in"]);
-    refused(&kat(&scratch.0, &answers, &[]), 2, &["cannot read"]);
+    refused(&kat(&scratch.join("none.json"), &answers, &[]), 2, &["none.json", "--in"]);
+    refused(&kat(&scratch, &answers, &[]), 2, &["cannot read"]);
     let large = scratch.write("large.json", vec![b' '; (16 << 20) + 1]);
     refused(&kat(&large, &answers, &[]), 2, &["16777216 bytes"]);
     fs::remove_file(large).unwrap();
@@ -155,29 +140,29 @@ fn a_refusal_leaves_every_file_as_it_was() {
 
 #[test]
 fn the_input_is_never_replaced_whatever_it_is_called() {
-    let scratch = Scratch::new("input");
+    let scratch = Scratch::new("kat-input");
     let text = json!({"x": stripped(&known()["FL-1024-22"])}).to_string();
     let requests = scratch.write("requests.json", &text);
-    fs::hard_link(&requests, scratch.0.join("hard.json")).unwrap();
-    std::os::unix::fs::symlink(&requests, scratch.0.join("soft.json")).unwrap();
+    fs::hard_link(&requests, scratch.join("hard.json")).unwrap();
+    std::os::unix::fs::symlink(&requests, scratch.join("soft.json")).unwrap();
     for (input, output) in [
         ("requests.json", "requests.json"),
         ("requests.json", "hard.json"),
         ("requests.json", "soft.json"),
         ("soft.json", "requests.json"),
     ] {
-        refused(&kat(&scratch.0.join(input), &scratch.0.join(output), &[]), 2, &["is the input"]);
+        refused(&kat(&scratch.join(input), &scratch.join(output), &[]), 2, &["is the input"]);
     }
-    refused(&kat(&requests, &scratch.0, &[]), 2, &["no regular file"]);
+    refused(&kat(&requests, &scratch, &[]), 2, &["no regular file"]);
     refused(&kat(&requests, Path::new("/dev/null"), &[]), 2, &["no regular file"]);
-    refused(&kat(&requests, &scratch.0.join("none/answers.json"), &[]), 2, &["no folder"]);
+    refused(&kat(&requests, &scratch.join("none/answers.json"), &[]), 2, &["no folder"]);
     assert_eq!(fs::read_to_string(&requests).unwrap(), text);
     // Through a link the file behind it is replaced, and the link stays.
     scratch.write("old.json", "old");
-    std::os::unix::fs::symlink("old.json", scratch.0.join("link.json")).unwrap();
-    assert!(kat(&requests, &scratch.0.join("link.json"), &[]).status.success());
-    assert!(fs::read_to_string(scratch.0.join("old.json")).unwrap().contains("digits_sha256"));
-    assert!(scratch.0.join("link.json").is_symlink());
+    std::os::unix::fs::symlink("old.json", scratch.join("link.json")).unwrap();
+    assert!(kat(&requests, &scratch.join("link.json"), &[]).status.success());
+    assert!(fs::read_to_string(scratch.join("old.json")).unwrap().contains("digits_sha256"));
+    assert!(scratch.join("link.json").is_symlink());
     assert_eq!(scratch.names(), ["hard.json", "link.json", "old.json", "requests.json", "soft.json"]);
 }
 

@@ -1,6 +1,7 @@
 //! One server under load, in a process of its own that two cores run, and its memory. The large one: `cargo test --release -p tensorguard
 //! --test commands load -- --ignored --nocapture`, or `scripts/full-check load`.
 
+use crate::scratch::Scratch;
 use fleet_client::link::{Credentials, Link, Timeouts};
 use fleet_client::protocol::{Question, Reply, Request, Terms, Work};
 use fleet_client::{Keep, Prepared, prepare};
@@ -139,7 +140,7 @@ fn on_two_cores(mut command: Command) -> Child {
 }
 
 fn put(Load { robots: count, values, stated_mb }: Load) {
-    let root = std::env::temp_dir().join(format!("tensorguard-load-{count}-{}", std::process::id()));
+    let root = Scratch::new(&format!("load-{count}"));
     let charter = Charter {
         fleet: "load".into(),
         values,
@@ -195,6 +196,5 @@ fn put(Load { robots: count, values, stated_mb }: Load) {
         cpu.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
     println!("server's CPU time {:.1} s", ticks as f64 / 100.0);
     drop(server);
-    let _ = fs::remove_dir_all(&root);
     assert!(peak_mb <= stated_mb, "{peak_mb} MB, stated are {stated_mb}");
 }

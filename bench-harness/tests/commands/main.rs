@@ -11,5 +11,6 @@ mod load;
 mod memory;
 mod micro;
 mod record;
+mod scratch;
 mod validate;
 mod whole;

@@ -1,5 +1,6 @@
 //! Kernels and stages one by one: a run is a record that agrees with its samples, and pages and tables are made of it.
 
+use crate::scratch::Scratch;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tensorguard::compare::Effort;
@@ -9,19 +10,13 @@ use tensorguard::record::journal::{RESULT, SAMPLES};
 use tensorguard::record::verify::verify;
 use tensorguard::report::{export, gather::gather, kernels};
 
-fn scratch(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("tensorguard-micro-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    folder
-}
-
 fn request(filter: &str) -> Request {
     Request { filter: filter.to_owned(), effort: Effort::Smoke, time_budget: None }
 }
 
 #[test]
 fn a_run_agrees_with_its_samples_an_edit_is_noticed_and_pages_are_made_of_it() {
-    let out = scratch("run");
+    let out = Scratch::new("micro-run");
     let filter = "size==10kb && clients<=2 && backend==cpu-portable";
     let (folder, record) = run(&request(filter), &out, None).expect("a run");
     let rows = view::rows(&record);
@@ -64,7 +59,6 @@ fn a_run_agrees_with_its_samples_an_edit_is_noticed_and_pages_are_made_of_it() {
         |record: &tensorguard::record::Record| record.cells.iter().map(|cell| cell.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&resumed), ids(&record));
     assert!(verify(&folder).expect("a record").differences.is_empty());
-    fs::remove_dir_all(&out).expect("it was just made");
 }
 
 #[test]
@@ -77,7 +71,7 @@ fn a_result_of_before_floors_has_a_page_that_says_so() {
 
 #[test]
 fn what_is_absent_or_over_the_budget_is_a_row_that_says_so() {
-    let out = scratch("absent");
+    let out = Scratch::new("micro-absent");
     let absent = if cfg!(target_arch = "x86_64") { "cpu-neon" } else { "cpu-avx2" };
     let filter = format!("size==10kb && kernel==expand && backend=={absent} && threads==1");
     let (_, record) = run(&request(&filter), &out, None).expect("a run");
@@ -86,7 +80,6 @@ fn what_is_absent_or_over_the_budget_is_a_row_that_says_so() {
     let hurried = Request { time_budget: Some(std::time::Duration::ZERO), ..request("stage==read && size==10kb") };
     let (_, record) = run(&hurried, &out, None).expect("a run");
     assert!(why(&record).is_some_and(|why| why.contains("--time-budget")), "{record:?}");
-    fs::remove_dir_all(&out).expect("it was just made");
 }
 
 fn recorded() -> Vec<PathBuf> {

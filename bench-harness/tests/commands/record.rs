@@ -1,5 +1,6 @@
 //! Records of measurements: what is written agrees with its samples, and no edit goes unnoticed.
 
+use crate::scratch::Scratch;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,12 +14,6 @@ use tensorguard::record::{Check, Environment, Label, Line, Measure, Property, Re
 
 fn results() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../results")
-}
-
-fn scratch(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("tensorguard-record-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    folder
 }
 
 fn plan(config: &BTreeMap<String, Value>) -> Plan<'static> {
@@ -68,7 +63,7 @@ fn entry(parent: &Path) -> PathBuf {
 
 #[test]
 fn what_was_written_agrees_with_its_samples() {
-    let parent = scratch("agrees");
+    let parent = Scratch::new("record-agrees");
     let folder = entry(&parent);
     let verified = verify(&folder).expect("a record");
     assert!(verified.differences.is_empty() && verified.agreed > 60, "{verified}");
@@ -86,7 +81,6 @@ fn what_was_written_agrees_with_its_samples() {
     assert!((ratio.median - 1128.0 / 1040.0).abs() < 1e-12 && ratio.pairs == 9, "{ratio:?}");
     assert!(record.noise.is_some_and(|noise| noise > 0.0));
     assert!(record.footer.is_some());
-    fs::remove_dir_all(parent).expect("it is there");
 }
 
 /// Every leaf of a record, as a path.
@@ -102,7 +96,7 @@ fn leaves(path: &str, value: &Value, found: &mut Vec<String>) {
 
 #[test]
 fn an_edit_of_any_value_of_a_record_is_found() {
-    let parent = scratch("edit");
+    let parent = Scratch::new("record-edit");
     let folder = entry(&parent);
     let file = folder.join(RESULT);
     let original: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -133,12 +127,11 @@ fn an_edit_of_any_value_of_a_record_is_found() {
     fewer["cells"].as_array_mut().unwrap().pop();
     fs::write(&file, fewer.to_string()).unwrap();
     assert!(!verify(&folder).expect("a record").differences.is_empty());
-    fs::remove_dir_all(parent).expect("it is there");
 }
 
 #[test]
 fn an_edit_of_any_line_of_a_journal_is_found() {
-    let parent = scratch("line");
+    let parent = Scratch::new("record-line");
     let folder = entry(&parent);
     let file = folder.join(SAMPLES);
     let original = fs::read_to_string(&file).unwrap();
@@ -151,12 +144,11 @@ fn an_edit_of_any_line_of_a_journal_is_found() {
     }
     fs::write(&file, original.replacen("\"cpu_ns\":1010", "\"cpu_ns\":1011", 1)).unwrap();
     assert!(!verify(&folder).expect("a record").differences.is_empty());
-    fs::remove_dir_all(parent).expect("it is there");
 }
 
 #[test]
 fn an_edit_that_no_figure_shows_is_found_too() {
-    let parent = scratch("unseen");
+    let parent = Scratch::new("record-unseen");
     let folder = entry(&parent);
     let found = |folder: &Path| verify(folder).expect("a record").differences;
     assert_eq!(found(&folder), Vec::<String>::new());
@@ -185,12 +177,11 @@ fn an_edit_that_no_figure_shows_is_found_too() {
     let renamed = parent.join("another-name");
     fs::rename(&folder, &renamed).unwrap();
     assert!(found(&renamed).iter().any(|difference| difference.contains("the folder is called another-name")));
-    fs::remove_dir_all(parent).expect("it is there");
 }
 
 #[test]
 fn hostile_files_are_refused_and_never_panic() {
-    let parent = scratch("hostile");
+    let parent = Scratch::new("record-hostile");
     let folder = entry(&parent);
     let (result, samples) = (folder.join(RESULT), folder.join(SAMPLES));
     let original = fs::read(&samples).unwrap();
@@ -222,12 +213,11 @@ fn hostile_files_are_refused_and_never_panic() {
         let code = verify(&folder).map_err(|failure| failure.code());
         assert_eq!(code.map(|verified| verified.differences.len()), Err(2), "{text}");
     }
-    fs::remove_dir_all(parent).expect("it is there");
 }
 
 #[test]
 fn an_interrupted_run_goes_on_where_it_stopped_and_only_with_its_own_configuration() {
-    let parent = scratch("resume");
+    let parent = Scratch::new("record-resume");
     let mut journal = Journal::begin(&parent, plan(&config())).expect("a folder");
     journal.write(&Line::Cell { cell: "a".into(), properties: BTreeMap::new() }).expect("a line");
     journal.write(&stage("b", Label::M, None)).expect("a line");
@@ -247,12 +237,11 @@ fn an_interrupted_run_goes_on_where_it_stopped_and_only_with_its_own_configurati
     assert_eq!(record.cells[0].stages[0].figures[0].samples, 1);
     assert!(verify(&folder).expect("a record").differences.is_empty());
     assert_eq!(resume(&config()).map_err(|failure| failure.code()).err(), Some(2), "it is finished");
-    fs::remove_dir_all(parent).expect("it is there");
 }
 
 #[test]
 fn what_ctrl_c_left_out_is_tried_again_and_a_cell_that_begins_anew_has_only_what_came_after() {
-    let parent = scratch("anew");
+    let parent = Scratch::new("record-anew");
     let mut journal = Journal::begin(&parent, plan(&config())).expect("a folder");
     let cell = |cell: &str| Line::Cell { cell: cell.into(), properties: BTreeMap::new() };
     let check = |claim: &str| Line::Check(Check { cell: "a".into(), claim: claim.into(), digest: None, holds: true });
@@ -284,7 +273,6 @@ fn what_ctrl_c_left_out_is_tried_again_and_a_cell_that_begins_anew_has_only_what
     assert_eq!((figure.median, figure.samples, record.checks.len()), (7.0, 1, 1));
     assert!(verify(&folder).expect("a record").differences.is_empty());
     assert!(fs::read(folder.join(SAMPLES)).unwrap().starts_with(&kept), "a journal is only appended to");
-    fs::remove_dir_all(parent).expect("it is there");
 }
 
 #[test]
@@ -312,9 +300,8 @@ fn every_committed_entry_agrees_with_its_samples() {
 
 #[test]
 fn an_edit_of_a_record_of_version_1_is_found() {
-    let parent = scratch("one");
+    let parent = Scratch::new("record-one");
     let from = results().join("2026-11-21-amd-epyc-2c-peers-expand-avx512");
-    fs::create_dir_all(&parent).expect("a temporary folder");
     fs::copy(from.join(SAMPLES), parent.join(SAMPLES)).expect("a copy");
     let original: Value = serde_json::from_slice(&fs::read(from.join(RESULT)).unwrap()).unwrap();
     for pointer in ["/rows/1/ratio", "/rows/1/low", "/rows/1/high", "/rows/1/ours_ns", "/rows/1/theirs_ns", "/noise"] {
@@ -324,5 +311,4 @@ fn an_edit_of_a_record_of_version_1_is_found() {
         fs::write(parent.join(RESULT), edited.to_string()).unwrap();
         assert_eq!(verify(&parent).expect("a record").differences.len(), 1, "{pointer}");
     }
-    fs::remove_dir_all(parent).expect("it is there");
 }

@@ -1,6 +1,7 @@
 //! `tensorguard validate` and `bundle` as a vendor runs them.
 #![cfg(target_os = "linux")]
 
+use crate::scratch::Scratch;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,12 +14,6 @@ fn tensorguard(arguments: &[&str]) -> Output {
     command.args(arguments).output().expect("the command runs")
 }
 
-fn scratch(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("tensorguard-validate-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    folder
-}
-
 fn only_folder(parent: &Path) -> PathBuf {
     let mut entries = fs::read_dir(parent).expect("it was made").flatten();
     entries.next().expect("an entry").path()
@@ -26,7 +21,7 @@ fn only_folder(parent: &Path) -> PathBuf {
 
 #[test]
 fn a_processor_is_validated_bundled_and_verified() {
-    let out = scratch("smoke");
+    let out = Scratch::new("validate-smoke");
     let shown = out.display().to_string();
     let output = tensorguard(&["validate", "--smoke", "--soak", "3s", "--out", &shown]);
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -62,12 +57,12 @@ fn a_processor_is_validated_bundled_and_verified() {
     bytes[at] ^= 4;
     fs::write(&tar, bytes).unwrap();
     assert_eq!(tensorguard(&["verify", &tar]).status.code(), Some(8));
-    fs::remove_dir_all(out).expect("it is there");
 }
 
 #[test]
 fn an_engine_that_is_not_there_is_a_usage_error_that_says_which_are() {
-    let out = scratch("usage");
+    let scratch = Scratch::new("validate-usage");
+    let out = scratch.join("out");
     let output = tensorguard(&["validate", "--backend", "wgpu", "--out", &out.display().to_string()]);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{errors}");

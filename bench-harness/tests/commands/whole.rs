@@ -1,5 +1,6 @@
 //! A cell that goes end to end, through the command: processes over TLS, a paced link, a record that can be computed again.
 
+use crate::scratch::Scratch;
 use std::fs;
 use std::process::{Command, Output};
 use tensorguard::matrix::whole::WholeOutcome;
@@ -18,7 +19,7 @@ const FILTER: &str = "clients==10 && net==100mbit";
 
 /// One fleet over links of this kind, and its record, which says so.
 fn goes_end_to_end(kind: &str) -> WholeOutcome {
-    let parent = std::env::temp_dir().join(format!("tensorguard-whole-{kind}-{}", std::process::id()));
+    let parent = Scratch::new(&format!("whole-{kind}"));
     let out = parent.to_string_lossy().into_owned();
     let demand = ["run", "--link", kind, "--filter", FILTER, "--out", &out, "--require"];
     let refused = tensorguard(&[&demand[..], &["M"]].concat());
@@ -41,9 +42,7 @@ fn goes_end_to_end(kind: &str) -> WholeOutcome {
     for file in [&csv, &junit] {
         assert!(fs::read_to_string(file).expect("a file").contains(&cell), "{file}");
     }
-    let whole = whole.clone();
-    fs::remove_dir_all(parent).expect("it was made");
-    whole
+    whole.clone()
 }
 
 #[test]
