@@ -40,25 +40,40 @@ pub fn percentile(values: &[f64], share: f64) -> f64 {
 }
 
 /// The medians of resamples, in order; none of nothing.
+///
+/// A resample is how often each value was drawn: with the values in order, its median is found by counting.
 #[must_use]
 pub fn resampled_medians(values: &[f64], seed: u64) -> Vec<f64> {
-    if values.is_empty() {
-        return Vec::new();
+    let len = values.len();
+    let mut order: Vec<usize> = (0..len).collect();
+    order.sort_by(|&one, &other| values[one].total_cmp(&values[other]));
+    let mut places = vec![0; len];
+    for (place, &index) in order.iter().enumerate() {
+        places[index] = place;
     }
     let mut random = Random(seed);
-    let mut medians: Vec<f64> = (0..RESAMPLES)
-        .map(|_| {
-            let mut resample: Vec<f64> = values.iter().map(|_| values[random.below(values.len())]).collect();
-            let middle = resample.len() / 2;
-            let (below, &mut upper, _) = resample.select_nth_unstable_by(middle, f64::total_cmp);
-            match values.len() % 2 {
-                1 => upper,
-                _ => (below.iter().copied().max_by(f64::total_cmp).unwrap_or(upper) + upper) / 2.0,
-            }
-        })
-        .collect();
+    let mut drawn = vec![0; len];
+    let mut resample = || {
+        drawn.fill(0);
+        for _ in 0..len {
+            drawn[places[random.below(len)]] += 1;
+        }
+        let upper = values[order[place_of(len / 2, &drawn)]];
+        if len % 2 == 1 { upper } else { (values[order[place_of(len / 2 - 1, &drawn)]] + upper) / 2.0 }
+    };
+    let mut medians: Vec<f64> = (0..if len == 0 { 0 } else { RESAMPLES }).map(|_| resample()).collect();
     medians.sort_by(f64::total_cmp);
     medians
+}
+
+/// Where number `rank` lies, from 0, if each place has so many.
+fn place_of(rank: usize, counts: &[usize]) -> usize {
+    let mut seen = 0;
+    let holds = |count: &usize| {
+        seen += count;
+        seen > rank
+    };
+    counts.iter().position(holds).unwrap_or(counts.len() - 1)
 }
 
 /// A median with the interval that holds it in 95 of 100 resamplings; NaN of nothing.
