@@ -19,6 +19,12 @@ impl Reader {
         Self::with_bytes((4 * cache).clamp(128 << 20, 1 << 30))
     }
 
+    /// A small one for a try, whose rate says nothing.
+    #[must_use]
+    pub fn small() -> Self {
+        Self::with_bytes(16 << 20)
+    }
+
     /// A buffer of this many bytes, rounded down to words.
     #[must_use]
     pub fn with_bytes(bytes: u64) -> Self {

@@ -101,7 +101,7 @@ pub fn run(request: &Request, out: &Path, resume: Option<&Path>) -> Result<(Path
     let mut session = Session { journal, engines, amount: request.amount(), data: Data::default(), proven: false };
     let mut progress = Progress::new(cells.len() + 1);
     progress.step("limits");
-    session.memory(&done)?;
+    session.memory(request.effort, &done)?;
     session.arithmetic(&done)?;
     let began = Instant::now();
     for cell in cells {
@@ -188,11 +188,11 @@ impl Session {
     }
 
     /// What one thread reads from memory: a limit that kernels are held against.
-    fn memory(&mut self, done: &[String]) -> Result<(), Failure> {
+    fn memory(&mut self, effort: Effort, done: &[String]) -> Result<(), Failure> {
         if done.iter().any(|cell| cell == LIMIT_CELL) {
             return Ok(());
         }
-        let reader = Reader::new();
+        let reader = if effort == Effort::Full { Reader::new() } else { Reader::small() };
         reader.read();
         self.limit(LIMIT_CELL.to_owned(), ("byte", reader.bytes()), 1, || reader.read())
     }

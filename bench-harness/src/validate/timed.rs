@@ -45,7 +45,7 @@ fn samples(effort: Effort) -> usize {
 
 /// What memory gives: read and copied by one thread, read by all. Returns the first, which kernels are held against.
 pub(super) fn memory(journal: &mut Journal, effort: Effort) -> Result<Ceiled, Failure> {
-    let reader = if effort == Effort::Full { Reader::new() } else { Reader::with_bytes(16 << 20) };
+    let reader = if effort == Effort::Full { Reader::new() } else { Reader::small() };
     let (bytes, threads) = (reader.bytes(), device::cores());
     let name = cell(journal, READ.to_owned(), STEP, &[("threads", 1.into())], ("byte", bytes))?;
     repeat(journal, &name, Clock::Cpu, effort, || reader.read())?;
