@@ -7,6 +7,7 @@ use cuda::{Allocation, Cuda};
 use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
 use libtest_mimic::{Arguments, Trial};
+#[cfg(feature = "wgpu")]
 use shaders::{Arithmetic, Choice, Options, Wgpu};
 use std::sync::Arc;
 use tensorguard_tests::SUITE;
@@ -29,11 +30,14 @@ fn main() {
     // Other thread counts on the best engine: the bits must not notice.
     add("cpu-best-2-threads", Ok(Arc::new(Cpu::best(2).with_least_words(1))));
     add("cpu-best-5-threads", Ok(Arc::new(Cpu::best(5).with_least_words(1))));
-    // The device's own 64-bit words where it has them, 16-bit limbs everywhere, and work cut into small pieces.
-    let small = Options { piece_bytes: 4096, ..Options::default() };
-    add("wgpu", device(Options::default()));
-    add("wgpu-limbs", device(Options { arithmetic: Some(Arithmetic::Limbs), ..Options::default() }));
-    add("wgpu-pieces", device(small));
+    #[cfg(feature = "wgpu")]
+    {
+        // The device's own 64-bit words where it has them, 16-bit limbs everywhere, and work cut into small pieces.
+        let small = Options { piece_bytes: 4096, ..Options::default() };
+        add("wgpu", device(Options::default()));
+        add("wgpu-limbs", device(Options { arithmetic: Some(Arithmetic::Limbs), ..Options::default() }));
+        add("wgpu-pieces", device(small));
+    }
     // With the stand-in of scripts/cuda-shim on LD_LIBRARY_PATH this runs the kernels on the host.
     add("cuda", cuda(|cuda| cuda));
     // Every job of more than a polynomial in pieces, and memory that a checker can tell apart.
@@ -52,6 +56,7 @@ fn engine(isa: Isa, threads: usize) -> Result<Arc<dyn Backend>, String> {
     }
 }
 
+#[cfg(feature = "wgpu")]
 fn device(options: Options) -> Result<Arc<dyn Backend>, String> {
     match Wgpu::open(Choice::Best, options) {
         Ok(engine) => Ok(Arc::new(engine)),
