@@ -5,7 +5,7 @@ use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use kernels::Fault;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use wgpu::{Adapter, Backends, DeviceType, Features, InstanceDescriptor, InstanceFlags, Limits};
 
@@ -16,6 +16,15 @@ pub enum Choice<'a> {
     Best,
     /// The first whose name contains this, small and capital letters alike.
     Named(&'a str),
+}
+
+impl Choice<'_> {
+    fn admits(self, found: &Found) -> bool {
+        match self {
+            Self::Best => true,
+            Self::Named(name) => found.name.to_lowercase().contains(&name.to_lowercase()),
+        }
+    }
 }
 
 /// What an adapter is made of, the best first.
@@ -120,12 +129,12 @@ fn enumerate() -> Vec<Adapter> {
 }
 
 /// Describes the adapters and says which one is taken.
-fn survey(adapters: &[Adapter], choice: Choice<'_>) -> (Vec<Found>, Option<usize>) {
+fn survey(adapters: &[Adapter], choice: Choice<'_>) -> (Vec<Found>, Result<usize, Absent>) {
     let described: Vec<(Found, Option<String>)> = adapters.iter().map(describe).collect();
     let candidates: Vec<(&Found, Option<&str>)> = described.iter().map(|(f, why)| (f, why.as_deref())).collect();
     let (taken, reasons) = choose(&candidates, choice);
     let found = described.into_iter().zip(reasons).enumerate().map(|(at, ((found, _), reason))| Found {
-        taken: taken == Some(at),
+        taken: taken == Ok(at),
         reason,
         ..found
     });
@@ -150,18 +159,14 @@ fn describe(adapter: &Adapter) -> (Found, Option<String>) {
 }
 
 /// The rule, apart from any driver: which one, and a reason for each.
-fn choose(adapters: &[(&Found, Option<&str>)], choice: Choice<'_>) -> (Option<usize>, Vec<String>) {
-    let wanted = |found: &Found| match choice {
-        Choice::Best => true,
-        Choice::Named(name) => found.name.to_lowercase().contains(&name.to_lowercase()),
-    };
+fn choose(adapters: &[(&Found, Option<&str>)], choice: Choice<'_>) -> (Result<usize, Absent>, Vec<String>) {
     let fit = |(at, (found, unfit)): (usize, &(&Found, Option<&str>))| {
-        (unfit.is_none() && wanted(found)).then_some((found.kind, at))
+        (unfit.is_none() && choice.admits(found)).then_some((found.kind, at))
     };
     let taken = adapters.iter().enumerate().filter_map(fit).min().map(|(_, at)| at);
     let reason = |(at, (found, unfit)): (usize, &(&Found, Option<&str>))| match (unfit, choice) {
         (Some(why), _) => format!("left: {why}"),
-        (None, Choice::Named(name)) if !wanted(found) => format!("left: `{name}` is not in its name"),
+        (None, Choice::Named(name)) if !choice.admits(found) => format!("left: `{name}` is not in its name"),
         (None, Choice::Named(name)) if taken == Some(at) => format!("taken: chosen by the name `{name}`"),
         (None, Choice::Best) if taken == Some(at) => format!("taken: the first {}", found.kind),
         (None, _) => {
@@ -169,7 +174,17 @@ fn choose(adapters: &[(&Found, Option<&str>)], choice: Choice<'_>) -> (Option<us
             format!("left: {better} comes first")
         }
     };
-    (taken, adapters.iter().enumerate().map(reason).collect())
+    let reasons = adapters.iter().enumerate().map(reason).collect();
+    (taken.ok_or_else(|| why_none(adapters, choice)), reasons)
+}
+
+/// Why none is taken: what is wrong with the first that was meant, where there is one.
+fn why_none(adapters: &[(&Found, Option<&str>)], choice: Choice<'_>) -> Absent {
+    match (adapters.iter().find(|(found, _)| choice.admits(found)), choice) {
+        (Some((found, why)), _) => Absent::Unfit(format!("{}: {}", found.name, why.unwrap_or("no reason known"))),
+        (None, Choice::Named(name)) if !adapters.is_empty() => Absent::NoneNamed(name.to_owned()),
+        (None, _) => Absent::NoAdapter,
+    }
 }
 
 /// An open device, and what went wrong with it so far.
@@ -180,6 +195,7 @@ pub(crate) struct Device {
     pub(crate) adapter: Found,
     pub(crate) native_words: bool,
     state: Arc<State>,
+    made: AtomicU64,
 }
 
 /// Once set, never cleared: after an error nobody foresaw, no result of this device is believed.
@@ -201,15 +217,7 @@ impl Device {
     pub(crate) fn open(choice: Choice<'_>) -> Result<Self, Absent> {
         let adapters = enumerate();
         let (found, taken) = survey(&adapters, choice);
-        let Some(at) = taken else {
-            return Err(match (choice, found.first()) {
-                (_, None) => Absent::NoAdapter,
-                (Choice::Named(name), _) if found.iter().all(|found| found.reason.contains("is not in its name")) => {
-                    Absent::NoneNamed(name.to_owned())
-                }
-                (_, Some(first)) => Absent::Unfit(format!("{}: {}", first.name, first.reason)),
-            });
-        };
+        let at = taken?;
         let adapter = &adapters[at];
         let wanted = adapter.features() & (Features::SHADER_INT64 | Features::TIMESTAMP_QUERY);
         let descriptor = wgpu::DeviceDescriptor {
@@ -230,7 +238,7 @@ impl Device {
         let seen = Arc::clone(&state);
         device.set_device_lost_callback(move |reason, why| seen.fail(format!("{reason:?}: {why}")));
         let native_words = wanted.contains(Features::SHADER_INT64);
-        Ok(Self { device, queue, adapter: found[at].clone(), native_words, state })
+        Ok(Self { device, queue, adapter: found[at].clone(), native_words, state, made: AtomicU64::new(0) })
     }
 
     /// `Err` from the first unforeseen error on.
@@ -249,6 +257,11 @@ impl Device {
         self.state.trouble.get().map(String::as_str)
     }
 
+    /// How often [`Self::guarded`] made something.
+    pub(crate) fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
     /// Runs `make` and turns what the device objects to into a fault: nothing to a job that may be tried again.
     pub(crate) fn guarded<T>(&self, make: impl FnOnce(&wgpu::Device) -> T) -> Result<T, Fault> {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
@@ -261,7 +274,10 @@ impl Device {
         let validation = now(validation.pop()).flatten();
         let internal = now(internal.pop()).flatten();
         match (memory, validation.or(internal)) {
-            (None, None) => self.healthy().map(|()| made),
+            (None, None) => {
+                self.made.fetch_add(1, Ordering::Relaxed);
+                self.healthy().map(|()| made)
+            }
             (Some(_), _) => Err(Fault::OutOfMemory),
             (None, Some(_)) => Err(Fault::Declined),
         }
@@ -294,15 +310,25 @@ mod tests {
         ];
         let fit: Vec<_> = all.iter().map(|found| (found, None)).collect();
         let (taken, reasons) = choose(&fit, Choice::Best);
-        assert_eq!(taken, Some(2));
+        assert_eq!(taken, Ok(2));
         assert!(reasons[2].starts_with("taken") && reasons[3].contains("RTX A comes first"), "{reasons:?}");
-        assert_eq!(choose(&fit, Choice::Named("uhd")).0, Some(1));
-        assert_eq!(choose(&fit, Choice::Named("LLVM")).0, Some(0));
-        assert_eq!(choose(&fit, Choice::Named("nothing like it")).0, None);
+        assert_eq!(choose(&fit, Choice::Named("uhd")).0, Ok(1));
+        assert_eq!(choose(&fit, Choice::Named("LLVM")).0, Ok(0));
         let mut unfit = fit;
         unfit[2].1 = Some("too small");
         let (taken, reasons) = choose(&unfit, Choice::Best);
-        assert_eq!((taken, reasons[2].as_str()), (Some(3), "left: too small"));
-        assert_eq!(choose(&unfit[..0], Choice::Best).0, None);
+        assert_eq!((taken, reasons[2].as_str()), (Ok(3), "left: too small"));
+    }
+
+    #[test]
+    fn where_none_is_taken_the_reason_is_that_of_the_one_that_was_meant() {
+        let all = [found("llvmpipe", Kind::Software), found("RTX A", Kind::Discrete)];
+        let listed = [(&all[0], None), (&all[1], Some("too small"))];
+        let none_named = Absent::NoneNamed("nothing like it".into());
+        assert_eq!(choose(&listed, Choice::Named("nothing like it")).0, Err(none_named));
+        assert_eq!(choose(&listed, Choice::Named("rtx")).0, Err(Absent::Unfit("RTX A: too small".into())));
+        assert_eq!(choose(&listed[1..], Choice::Best).0, Err(Absent::Unfit("RTX A: too small".into())));
+        assert_eq!(choose(&[], Choice::Best).0, Err(Absent::NoAdapter));
+        assert_eq!(choose(&[], Choice::Named("rtx")).0, Err(Absent::NoAdapter));
     }
 }

@@ -142,7 +142,8 @@ impl Wgpu {
         let core = &self.core;
         core.device.healthy()?;
         let source = core.memory.take(&core.device, Use::Device, bytes)?;
-        let target = core.memory.take(&core.device, Use::Device, bytes)?;
+        let target = core.memory.take(&core.device, Use::Device, bytes);
+        let target = target.inspect_err(|_| core.memory.keep(Use::Device, source.clone()))?;
         let mut encoder = core.device.device.create_command_encoder(&Default::default());
         for _ in 0..times {
             encoder.copy_buffer_to_buffer(&source, 0, &target, 0, bytes.next_multiple_of(4));
@@ -160,6 +161,12 @@ impl Wgpu {
     /// [`Fault`], as a job.
     pub fn leftovers(&self) -> Result<usize, Fault> {
         self.core.leftovers()
+    }
+
+    /// How many buffers, shaders, pipelines and tables the driver was asked for so far: work like earlier work asks for none.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        self.core.device.made()
     }
 
     /// Gives the device back to the driver. From now on every job is [`Fault::DeviceLost`].

@@ -91,7 +91,7 @@ impl Memory {
 
     /// A buffer of at least `bytes`, from an earlier job or new. What it holds is unknown.
     pub(crate) fn take(&self, device: &Device, kind: Use, bytes: u64) -> Result<Buffer, Fault> {
-        let size = bytes.max(LEAST_BYTES).next_power_of_two();
+        let size = bytes.max(LEAST_BYTES).checked_next_power_of_two().ok_or(Fault::OutOfMemory)?;
         {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(at) = free.iter().position(|(of, buffer)| *of == kind && buffer.size() == size) {
@@ -111,7 +111,7 @@ impl Memory {
     fn make(&self, device: &Device, kind: Use, size: u64) -> Result<Buffer, Fault> {
         let descriptor =
             wgpu::BufferDescriptor { label: None, size, usage: kind.usages(), mapped_at_creation: kind == Use::Upload };
-        let made = if self.held.fetch_add(size, Ordering::Relaxed) + size > self.limit {
+        let made = if self.held.fetch_add(size, Ordering::Relaxed).saturating_add(size) > self.limit {
             Err(Fault::OutOfMemory)
         } else {
             device.guarded(|device| device.create_buffer(&descriptor))

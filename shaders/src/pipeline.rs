@@ -269,40 +269,76 @@ fn layout_entry(binding: u32, access: Access) -> wgpu::BindGroupLayoutEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+    use naga::{AddressSpace, Module, StorageAccess};
+
+    /// A file as a device gets it, and what the validator says of it.
+    fn validated(file: File, arithmetic: Arithmetic) -> (Module, ModuleInfo) {
+        let capabilities = match arithmetic {
+            Arithmetic::Limbs => Capabilities::empty(),
+            Arithmetic::Native => Capabilities::SHADER_INT64,
+        };
+        let source = file.source(arithmetic);
+        let module = naga::front::wgsl::parse_str(&source)
+            .unwrap_or_else(|error| panic!("{file:?}: {}", error.emit_to_string(&source)));
+        let info = Validator::new(ValidationFlags::all(), capabilities)
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{file:?}: {}", error.emit_to_string(&source)));
+        (module, info)
+    }
 
     #[test]
     fn every_shader_is_valid_and_fits_the_default_limits() {
+        let limits = wgpu::Limits::defaults();
         for &file in File::ALL {
-            for (arithmetic, capabilities) in
-                [(Arithmetic::Limbs, Capabilities::empty()), (Arithmetic::Native, Capabilities::SHADER_INT64)]
-            {
-                let source = file.source(arithmetic);
-                let module = naga::front::wgsl::parse_str(&source)
-                    .unwrap_or_else(|error| panic!("{file:?}: {}", error.emit_to_string(&source)));
-                let checked = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
-                checked.unwrap_or_else(|error| panic!("{file:?}: {}", error.emit_to_string(&source)));
-                let limits = wgpu::Limits::defaults();
+            for arithmetic in [Arithmetic::Limbs, Arithmetic::Native] {
+                let (module, _) = validated(file, arithmetic);
                 for entry in &module.entry_points {
-                    let invocations: u32 = entry.workgroup_size.iter().product();
-                    assert!(invocations <= limits.max_compute_invocations_per_workgroup, "{}", entry.name);
+                    let [x, y, z] = entry.workgroup_size;
+                    assert!(x * y * z <= limits.max_compute_invocations_per_workgroup, "{}", entry.name);
+                    assert!(x <= limits.max_compute_workgroup_size_x, "{}", entry.name);
+                    assert!(y <= limits.max_compute_workgroup_size_y, "{}", entry.name);
+                    assert!(z <= limits.max_compute_workgroup_size_z, "{}", entry.name);
                 }
-                let shared: u32 = module
-                    .global_variables
-                    .iter()
-                    .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup)
-                    .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
-                    .sum();
+                let bytes = |space| {
+                    let of_space = module.global_variables.iter().filter(|(_, variable)| variable.space == space);
+                    of_space.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx())).sum::<u32>()
+                };
+                let (shared, numbers) = (bytes(AddressSpace::WorkGroup), bytes(AddressSpace::Uniform));
                 assert!(shared <= limits.max_compute_workgroup_storage_size, "{file:?} shares {shared} bytes");
+                assert!(u64::from(numbers) <= limits.max_uniform_buffer_binding_size, "{file:?} has {numbers} bytes");
             }
         }
     }
 
     #[test]
-    fn every_entry_point_has_a_kernel_that_names_its_bindings() {
+    fn every_kernel_binds_what_its_entry_point_uses_and_no_more() {
+        let most = wgpu::Limits::defaults().max_storage_buffers_per_shader_stage as usize;
+        for &kernel in Kernel::ALL {
+            let (file, name, bindings) = kernel.parts();
+            let (module, info) = validated(file, Arithmetic::Limbs);
+            let at = module.entry_points.iter().position(|entry| entry.name == name).expect("it has this entry point");
+            let uses = info.get_entry_point(at);
+            let globals = module.global_variables.iter().filter(|(handle, _)| !uses[*handle].is_empty());
+            let used: Vec<(u32, Access)> = globals
+                .filter_map(|(_, variable)| {
+                    let access = match variable.space {
+                        AddressSpace::Uniform => Numbers,
+                        AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => Write,
+                        _ => Read,
+                    };
+                    Some((variable.binding.as_ref()?.binding, access))
+                })
+                .collect();
+            assert_eq!(used, bindings, "{name}");
+            assert!(used.iter().filter(|(_, access)| *access != Numbers).count() <= most, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_entry_point_has_one_kernel() {
         for &file in File::ALL {
-            let module = naga::front::wgsl::parse_str(&file.source(Arithmetic::Limbs)).expect("valid");
-            for entry in &module.entry_points {
+            for entry in &validated(file, Arithmetic::Limbs).0.entry_points {
                 let kernels = Kernel::ALL.iter().map(|kernel| kernel.parts());
                 let named = kernels.filter(|(of, name, _)| *of == file && *name == entry.name).count();
                 assert_eq!(named, 1, "{} of {file:?}", entry.name);
@@ -311,5 +347,36 @@ mod tests {
         for (at, &kernel) in Kernel::ALL.iter().enumerate() {
             assert_eq!(kernel as usize, at, "ALL is in the order of the kernels");
         }
+    }
+
+    /// Shifts, widths and masks are WGSL's own. Every length, modulus, root and constant of a suite is larger, and no mask.
+    #[test]
+    fn no_number_of_a_suite_is_typed() {
+        let multiply = [include_str!("../wgsl/mul_limbs.wgsl"), include_str!("../wgsl/mul_native.wgsl")];
+        let texts = File::ALL.iter().flat_map(|file| file.texts()).chain(multiply);
+        for text in texts.chain([include_str!("../wgsl/words.wgsl")]) {
+            let code: String = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+            for word in code.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_') {
+                if !word.starts_with(|letter: char| letter.is_ascii_digit()) {
+                    continue;
+                }
+                let digits = word.trim_end_matches(['u', 'i']);
+                let number = match digits.strip_prefix("0x") {
+                    Some(digits) => u64::from_str_radix(digits, 16),
+                    None => digits.parse(),
+                };
+                let number = number.unwrap_or_else(|error| panic!("{word}: {error}"));
+                let is_mask = number & (number + 1) == 0;
+                assert!(number <= 64 || is_mask, "{word} is typed in WGSL: let numbers.rs or pipeline.rs make it");
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_of_statistics_is_as_long_as_the_shader_writes_it() {
+        let (module, _) = validated(File::Decrypt, Arithmetic::Limbs);
+        let (_, record) =
+            module.types.iter().find(|(_, kind)| kind.name.as_deref() == Some("Noise")).expect("it is there");
+        assert_eq!(record.inner.size(module.to_ctx()) as usize, 4 * crate::jobs::decrypt::RECORD);
     }
 }

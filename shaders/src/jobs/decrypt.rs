@@ -8,7 +8,7 @@ use crate::trip::{Privacy, Trip, staged};
 use kernels::{DecryptJob, Fault, Noise, Secret};
 
 /// Words of one workgroup's record of statistics: see decrypt.wgsl.
-const RECORD: usize = 12;
+pub(crate) const RECORD: usize = 12;
 
 pub(crate) fn run(core: &Core, job: &DecryptJob<'_>, accumulator: &[u32], digits: &mut [u32]) -> Result<Noise, Fault> {
     job.check(accumulator, digits);
