@@ -8,11 +8,11 @@
 //! ```
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use shaders::{Kind, Options, Timing, Wgpu};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use shaders::{Kind, Options, Wgpu};
 use std::hint::black_box;
-use std::time::{Duration, Instant};
-use tensorguard::device;
+use std::time::Duration;
+use tensorguard::device::{self, Copies};
 use tensorguard::micro::case::{Case, Work};
 use tensorguard::task::{Kernel, Scale, Task, check_on};
 
@@ -22,26 +22,17 @@ const CASES_SOFTWARE: &str = "backend==wgpu && size==100kb";
 const ROBOTS: u32 = 20;
 /// Runs over which the kernels' time is averaged.
 const RUNS: u32 = 5;
-/// Copied from and to: beyond every cache.
-const COPY_BYTES: u64 = 1 << 26;
-const COPIES: u32 = 20;
-
-/// Bytes per nanosecond, read and written counted once each.
-fn copy_rate(engine: &Wgpu) -> Result<f64, kernels::Fault> {
-    engine.copy(COPY_BYTES, 1)?;
-    let begin = Instant::now();
-    engine.copy(COPY_BYTES, COPIES)?;
-    Ok(2.0 * COPY_BYTES as f64 * f64::from(COPIES) / begin.elapsed().as_nanos() as f64)
-}
+/// The copies that give the device's copy rate.
+const COPIES_NS: u64 = 20_000_000;
 
 fn every_job(criterion: &mut Criterion) {
-    let name = std::env::var("TENSORGUARD_ADAPTER").ok();
-    let options = Options { timing: Timing::Kernels, ..Options::default() };
-    let (engine, device) = match device::open(device::choice(name.as_deref()), options) {
-        Ok(opened) => opened,
+    device::choose(std::env::var(device::ADAPTER).ok());
+    let both = device::open(Options::default()).and_then(|opened| Ok((opened, device::open_stamped()?)));
+    let ((engine, device), stamped) = match both {
+        Ok(both) => both,
         Err(reason) => return println!("wgpu: ignored ({reason})"),
     };
-    let rate = copy_rate(&engine).expect("the device copies");
+    let rate = Copies::new(&engine, COPIES_NS).and_then(|copies| copies.rate()).expect("the device copies");
     let filter = if engine.adapter().kind == Kind::Software { CASES_SOFTWARE } else { CASES };
     let jobs = Case::select(filter, 1).expect("there are cases").into_iter().map(|case| case.job);
     println!("{device}: copies at {rate:.1} GB/s, read and written");
@@ -56,11 +47,11 @@ fn every_job(criterion: &mut Criterion) {
                 check_on(&engine, case).expect("the engine equals the reference");
                 Task::new(case, Scale::Update { values, rows: ROBOTS as usize }).expect("every case has a task")
             });
-            bencher.iter(|| task.step_on(&engine));
+            // A lost device answers at once: that is no time.
+            bencher.iter(|| task.step_on(&engine).expect("the device works"));
         });
         if let Some(task) = &mut task {
-            report(&engine, task, rate);
-            group.throughput(Throughput::Bytes(task.bytes));
+            report(&stamped, task, rate);
         }
         group.finish();
     }
@@ -68,6 +59,8 @@ fn every_job(criterion: &mut Criterion) {
 
 /// What the device itself says about the kernels.
 fn report(engine: &Wgpu, task: &mut Task, rate: f64) {
+    // The first run compiles and allocates.
+    task.step_on(engine).expect("it worked a moment ago");
     let Some(before) = engine.kernel_ns() else { return println!("  the device has no time stamps") };
     for _ in 0..RUNS {
         task.step_on(engine).expect("it worked a moment ago");

@@ -1,5 +1,6 @@
 //! Every backend the command knows, in one place. A new engine is one line here, and `doctor` and `--backend` have it.
 
+use crate::calibration;
 use crate::device;
 use crate::failure::Failure;
 use cuda::Cuda;
@@ -23,9 +24,13 @@ enum Engine {
     Cpu(Isa),
     Wgpu,
     Cuda,
+    Ladder,
 }
 
-/// All of them: the definition, the CPU engines, the GPU engines.
+/// The engines of this machine together, as they were calibrated.
+pub const LADDER: &str = "ladder";
+
+/// All of them: the definition, the CPU engines, the GPU engines, and the engines of this machine together.
 #[must_use]
 pub fn all() -> Vec<Listed> {
     let listed = |name, note, engine| Listed { name, note, engine };
@@ -33,6 +38,7 @@ pub fn all() -> Vec<Listed> {
     all.extend(Isa::ALL.map(|isa| listed(isa.name(), "", Engine::Cpu(isa))));
     all.push(listed("wgpu", "", Engine::Wgpu));
     all.push(listed("cuda", "", Engine::Cuda));
+    all.push(listed(LADDER, "each job goes to the engine that was the fastest at its size", Engine::Ladder));
     all
 }
 
@@ -43,7 +49,8 @@ impl Listed {
         if let Engine::Cpu(isa) = self.engine { Some(isa) } else { None }
     }
 
-    /// Makes it, or says why this machine has no such backend. A GPU engine takes the best adapter.
+    /// Makes it, or says why this machine has no such backend. A GPU engine takes the adapter that was
+    /// chosen, or the best.
     ///
     /// # Errors
     /// The reason, for people.
@@ -54,7 +61,7 @@ impl Listed {
                 Some(cpu) => Ok(Box::new(cpu)),
                 None => Err(isa.absent_reason().unwrap_or("no reason known").to_owned()),
             },
-            Engine::Wgpu => match device::open(device::choice(None), shaders::Options::default()) {
+            Engine::Wgpu => match device::open(shaders::Options::default()) {
                 Ok((engine, _)) => Ok(Box::new(engine)),
                 Err(why) => Err(why.to_string()),
             },
@@ -62,6 +69,7 @@ impl Listed {
                 Ok(engine) => Ok(Box::new(engine)),
                 Err(why) => Err(why.to_string()),
             },
+            Engine::Ladder => Ok(Box::new(calibration::ladder()?.0)),
         }
     }
 }

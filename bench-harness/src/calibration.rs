@@ -1,17 +1,18 @@
 //! Which engine is faster from which size on: measured once per machine, remembered in a file, believed only if it is
-//! ours and of this machine, program and device.
+//! ours and of this machine, program and devices.
 
 use crate::clock::Clock;
-use crate::device::Device;
+use crate::device::{self, Copies};
 use crate::failure::Failure;
+use crate::gpu;
 use crate::machine::Machine;
+use crate::micro::work::Engine;
 use crate::progress::Progress;
 use crate::stats::median;
 use crate::task::{Case, Kernel, Scale, Task, check_on};
 use kernels::cpu::Cpu;
 use kernels::{Backend, JobKind, Ladder, Rung};
 use serde::{Deserialize, Serialize};
-use shaders::Wgpu;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -21,9 +22,6 @@ const LENGTH: usize = 4096;
 /// One sample.
 const SAMPLE_NS: u64 = 4_000_000;
 const SAMPLES: usize = 5;
-/// Copied on the device: beyond its caches.
-const COPY_BYTES: u64 = 1 << 26;
-const COPIES: u32 = 8;
 /// A step that takes longer decides as it is, and larger ones are not tried: a software device needs minutes for them.
 const LONGEST_NS: u64 = 300_000_000;
 
@@ -39,8 +37,8 @@ pub struct Fingerprint {
     pub machine: String,
     /// The engine on the processor.
     pub cpu: String,
-    /// Adapter, interface, driver, and how products are had.
-    pub device: String,
+    /// Each device: its name, and for WGSL also interface, driver, and how products are had.
+    pub devices: Vec<String>,
 }
 
 /// One job at one size.
@@ -65,10 +63,23 @@ pub struct Point {
 pub struct Crossover {
     /// The job.
     pub job: String,
-    /// The smallest measured size from which on the device was always faster; `None` where it never was.
+    /// The smallest measured size from which on the device was always faster than the processor and the devices after it;
+    /// `None` where it never was.
     pub from_words: Option<usize>,
     /// What was measured.
     pub points: Vec<Point>,
+}
+
+/// One device beside the processor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measured {
+    /// Which device.
+    pub device: String,
+    /// What it copies in its own memory, read and written, in MB/s; absent where kernels are not timed by themselves.
+    pub copy_mb_s: Option<u64>,
+    /// One per kind of job.
+    pub crossovers: Vec<Crossover>,
 }
 
 /// All that was measured.
@@ -77,10 +88,8 @@ pub struct Crossover {
 pub struct Calibration {
     /// What it holds for.
     pub fingerprint: Fingerprint,
-    /// What the device copies in its own memory, read and written, in MB/s.
-    pub copy_mb_s: u64,
-    /// One per kind of job.
-    pub crossovers: Vec<Crossover>,
+    /// The devices, in the order in which a ladder asks them.
+    pub rungs: Vec<Measured>,
 }
 
 /// What the file says.
@@ -107,7 +116,7 @@ struct Sealed {
 impl Fingerprint {
     /// Of this program, here, with these engines.
     #[must_use]
-    pub fn of(cpu: &Cpu, device: &Device) -> Self {
+    pub fn of(cpu: &Cpu, devices: &[Engine]) -> Self {
         let file = std::env::current_exe().and_then(std::fs::metadata).ok();
         let program = file.and_then(|data| {
             let changed = data.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
@@ -118,17 +127,18 @@ impl Fingerprint {
             program: program.unwrap_or_default(),
             machine: Machine::look().label(),
             cpu: format!("{}, {} threads", cpu.name(), cpu.threads()),
-            device: device.to_string(),
+            devices: devices.iter().map(name).collect(),
         }
     }
 
     fn differs(&self, now: &Self) -> Option<String> {
+        let devices = [self, now].map(|of| of.devices.join("; "));
         let pairs = [
             ("version", &self.version, &now.version),
             ("program", &self.program, &now.program),
             ("machine", &self.machine, &now.machine),
-            ("cpu", &self.cpu, &now.cpu),
-            ("device", &self.device, &now.device),
+            ("processor", &self.cpu, &now.cpu),
+            ("device", &devices[0], &devices[1]),
         ];
         let (what, then, now) = pairs.into_iter().find(|(_, then, now)| then != now)?;
         Some(format!("its {what} is `{then}`, now it is `{now}`"))
@@ -188,34 +198,121 @@ fn checksum(calibration: &Calibration) -> String {
     format!("{hash:016x}")
 }
 
-/// Measures every kind of job on both engines, outputs compared with the reference first. `timed` is a second engine on
-/// the device, one that times its kernels: time stamps take time themselves.
+fn name(device: &Engine) -> String {
+    device.device().unwrap_or_default().to_owned()
+}
+
+/// The devices here, in the order in which a ladder asks them.
 ///
 /// # Errors
-/// [`Failure::Wrong`] where an engine computes something else.
-pub fn measure(cpu: &Cpu, device: &Device, engine: &Wgpu, timed: &Wgpu) -> Result<Calibration, Failure> {
-    let mut progress = Progress::new(JobKind::ALL.len());
-    let mut crossovers = Vec::new();
-    for kind in JobKind::ALL {
-        progress.step(kind.name());
-        let case = case(kind);
-        check_on(cpu, case)?;
-        check_on(engine, case)?;
-        let mut points = Vec::new();
-        for polys in SIZES {
-            let mut task = Task::new(case, Scale::Polys(polys))?;
-            let (cpu_ns, device_ns) = (time(&mut task, cpu)?, time(&mut task, engine)?);
-            let kernel_ns = kernel_time(&mut task, timed)?;
-            let point = Point { words: task.words(), cpu_ns, device_ns, kernel_ns, bytes: task.bytes };
-            let longest = point.cpu_ns.max(point.device_ns);
-            points.push(point);
-            if longest > LONGEST_NS {
-                break;
-            }
-        }
-        crossovers.push(Crossover { job: kind.name().to_owned(), from_words: from_words(&points), points });
+/// [`Failure::Internal`] without any; [`Failure::Usage`] where an adapter was chosen that is not there.
+pub fn devices() -> Result<Vec<Engine>, Failure> {
+    let wgpu = Engine::open("wgpu", 1);
+    if let (Err(why), Some(_)) = (&wgpu, device::chosen()) {
+        return Err(Failure::Usage(why.clone()));
     }
-    Ok(Calibration { fingerprint: Fingerprint::of(cpu, device), copy_mb_s: copy_rate(engine)?, crossovers })
+    let why = wgpu.as_ref().err().cloned().unwrap_or_default();
+    // A stand-in for a GPU is none to send jobs to.
+    let cuda = if gpu::stand_in().is_some() { None } else { Engine::open("cuda", 1).ok() };
+    let found: Vec<Engine> = cuda.into_iter().chain(wgpu).collect();
+    if found.is_empty() { Err(Failure::Internal(why)) } else { Ok(found) }
+}
+
+/// What the file says of these engines, or why it is not believed and what to do.
+///
+/// # Errors
+/// The reason, for people.
+pub fn recall(cpu: &Cpu, devices: &[Engine]) -> Result<Calibration, String> {
+    let path = path().ok_or("no folder to keep it in: set TENSORGUARD_CACHE")?;
+    let again = "run `tensorguard calibrate`";
+    match remembered(&path, &Fingerprint::of(cpu, devices)) {
+        Remembered::Known(calibration) => Ok(calibration),
+        Remembered::Absent => Err(format!("not measured yet: {again}")),
+        Remembered::Stale(why) => Err(format!("not believed, for it is stale: {why}; {again}")),
+        Remembered::Edited(why) => Err(format!("not believed, for it was changed: {why}; {again}")),
+    }
+}
+
+/// This machine's engines, each for the jobs at which it was the fastest; and the devices' names.
+///
+/// # Errors
+/// The reason why there is none, for people.
+pub fn ladder() -> Result<(Ladder, String), String> {
+    let (cpu, devices) = (Cpu::best(device::cores()), devices().map_err(|failure| failure.to_string())?);
+    let calibration = recall(&cpu, &devices)?;
+    let names = calibration.fingerprint.devices.join("; ");
+    Ok((calibration.ladder(devices, cpu), names))
+}
+
+/// Measures every kind of job on the processor and on each device, outputs compared with the reference first.
+///
+/// # Errors
+/// [`Failure::Wrong`] where an engine computes something else; [`Failure::Internal`] where a device is lost.
+pub fn measure(cpu: &Cpu, devices: &[Engine]) -> Result<Calibration, Failure> {
+    let mut progress = Progress::new(devices.len() * JobKind::ALL.len());
+    let mut rungs = Vec::new();
+    for device in devices {
+        let mut crossovers = Vec::new();
+        for kind in JobKind::ALL {
+            progress.step(&format!("{} on {}", kind.name(), name(device)));
+            let case = case(kind);
+            check_on(cpu, case)?;
+            device.check(case)?;
+            crossovers.push(Crossover {
+                job: kind.name().to_owned(),
+                from_words: None,
+                points: points(cpu, device, case)?,
+            });
+        }
+        if let Some(why) = device.wgpu().and_then(shaders::Wgpu::trouble) {
+            return Err(Failure::Internal(format!("{} was lost meanwhile: {why}", name(device))));
+        }
+        let copied = device.wgpu().map(|engine| Copies::new(engine, SAMPLE_NS)?.rate()).transpose()?;
+        // GB/s to MB/s.
+        let copy_mb_s = copied.map(|rate| (1000.0 * rate) as u64);
+        rungs.push(Measured { device: name(device), copy_mb_s, crossovers });
+    }
+    settle(&mut rungs);
+    Ok(Calibration { fingerprint: Fingerprint::of(cpu, devices), rungs })
+}
+
+/// A job on the processor and on a device, from small to large.
+fn points(cpu: &Cpu, device: &Engine, case: Case) -> Result<Vec<Point>, Failure> {
+    let mut points = Vec::new();
+    for polys in SIZES {
+        let mut task = Task::new(case, Scale::Polys(polys))?;
+        let cpu_ns = time(&mut task, cpu)?;
+        let device_ns = match time(&mut task, device.backend()) {
+            Ok(ns) => ns,
+            // It takes no jobs of this size: too little memory.
+            Err(Failure::Internal(_)) => break,
+            Err(failure) => return Err(failure),
+        };
+        // The first run compiles and allocates.
+        device.kernels_ns(&mut task, 1)?;
+        let kernel_ns = device.kernels_ns(&mut task, SAMPLES as u64)?.map(|ns| ns / SAMPLES as u64);
+        points.push(Point { words: task.words(), cpu_ns, device_ns, kernel_ns, bytes: task.bytes });
+        if cpu_ns.max(device_ns) > LONGEST_NS {
+            break;
+        }
+    }
+    Ok(points)
+}
+
+/// Decides from which size on each device is asked. A job goes to the first that is meant for its size, so a device must be faster
+/// than all after it.
+fn settle(rungs: &mut [Measured]) {
+    for first in 0..rungs.len() {
+        let Some((rung, after)) = rungs[first..].split_first_mut() else { break };
+        for Crossover { job, from_words: from, points } in &mut rung.crossovers {
+            let of_others = || after.iter().flat_map(|other| &other.crossovers).filter(|other| other.job == *job);
+            let rival = |words| {
+                let same = of_others().flat_map(|other| &other.points).filter(|point| point.words == words);
+                same.map(|point| point.device_ns).min().unwrap_or(u64::MAX)
+            };
+            *from = from_words(points, rival);
+        }
+    }
 }
 
 fn case(kind: JobKind) -> Case {
@@ -246,113 +343,63 @@ fn time(task: &mut Task, backend: &dyn Backend) -> Result<u64, Failure> {
     Ok(median(&samples) as u64)
 }
 
-fn kernel_time(task: &mut Task, timed: &Wgpu) -> Result<Option<u64>, Failure> {
-    // The first run compiles and allocates.
-    task.step_on(timed)?;
-    let Some(before) = timed.kernel_ns() else { return Ok(None) };
-    for _ in 0..SAMPLES {
-        task.step_on(timed)?;
-    }
-    Ok(timed.kernel_ns().map(|after| (after - before) / SAMPLES as u64))
+/// The smallest size from which on the device is always faster than the processor, and than others take for as many words.
+fn from_words(points: &[Point], others_ns: impl Fn(usize) -> u64) -> Option<usize> {
+    let is_fastest = |point: &&Point| point.device_ns < point.cpu_ns.min(others_ns(point.words));
+    points.iter().rev().take_while(is_fastest).last().map(|point| point.words)
 }
 
-/// Megabytes per second, read and written counted once each.
-fn copy_rate(engine: &Wgpu) -> Result<u64, Failure> {
-    engine.copy(COPY_BYTES, 1)?;
-    let took = Clock::Wall.sample(1, || engine.copy(COPY_BYTES, COPIES))?;
-    Ok(2 * COPY_BYTES * u64::from(COPIES) * 1000 / took.max(1))
-}
-
-/// The smallest size from which on the device is always faster.
-fn from_words(points: &[Point]) -> Option<usize> {
-    let faster = points.iter().rev().take_while(|point| point.device_ns < point.cpu_ns);
-    faster.last().map(|point| point.words)
-}
-
-impl Calibration {
+impl Measured {
     /// The smallest job of a kind that the device is asked to do; `usize::MAX` where it never is.
     #[must_use]
     pub fn from_words(&self, kind: JobKind) -> usize {
         let found = self.crossovers.iter().find(|crossover| crossover.job == kind.name());
         found.and_then(|crossover| crossover.from_words).unwrap_or(usize::MAX)
     }
+}
 
-    /// The device where it was faster, the processor below that and where the device fails.
+impl Calibration {
+    /// Each device where it was the fastest, the processor below that and where they fail. The devices are those that were measured.
     #[must_use]
-    pub fn ladder(&self, engine: Wgpu, cpu: Cpu) -> Ladder {
-        let device = Rung::from_sizes(Box::new(engine), |kind| self.from_words(kind));
-        Ladder::new(vec![device, Rung::new(Box::new(cpu))])
+    pub fn ladder(&self, devices: Vec<Engine>, cpu: Cpu) -> Ladder {
+        let rungs = self.rungs.iter().zip(devices);
+        let mut rungs: Vec<Rung> = rungs
+            .map(|(measured, device)| Rung::from_sizes(device.into_backend(), |kind| measured.from_words(kind)))
+            .collect();
+        rungs.push(Rung::new(Box::new(cpu)));
+        Ladder::new(rungs)
     }
 }
 
 impl fmt::Display for Calibration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for crossover in &self.crossovers {
-            let from = match crossover.from_words {
-                Some(words) => format!("device from {words} words on"),
-                None => "processor at every measured size".to_owned(),
+        self.rungs.iter().try_for_each(|rung| write!(f, "{rung}"))
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  {}\n    time on the device over that on the processor, by words of a job", self.device)?;
+        for Crossover { job, from_words, points } in &self.crossovers {
+            let from = match from_words {
+                Some(words) => format!("from {words} words on"),
+                None => "never asked".to_owned(),
             };
-            let times = crossover.points.iter().map(|point| point.device_ns as f64 / point.cpu_ns.max(1) as f64);
-            let times: Vec<String> = times.map(|ratio| format!("{ratio:.2}")).collect();
-            writeln!(f, "  {:8} {from:34} device over processor: {}", crossover.job, times.join(" "))?;
+            let ratio = |point: &Point| point.device_ns as f64 / point.cpu_ns.max(1) as f64;
+            let ratios: Vec<String> =
+                points.iter().map(|point| format!("{} {:.2}", point.words, ratio(point))).collect();
+            writeln!(f, "    {job:8} {from:24} {}", ratios.join(", "))?;
         }
-        writeln!(f, "  largest jobs in kernels alone, against the device's copy rate of {} MB/s", self.copy_mb_s)?;
+        let Some(copy_mb_s) = self.copy_mb_s else { return Ok(()) };
+        writeln!(f, "    its largest jobs in kernels alone, against its own copy rate of {copy_mb_s} MB/s")?;
         for Crossover { job, points, .. } in &self.crossovers {
             let Some(Point { words, kernel_ns: Some(ns), bytes, .. }) = points.last() else { continue };
-            let share = 100_000.0 * *bytes as f64 / *ns as f64 / self.copy_mb_s as f64;
-            writeln!(f, "  {job:8} {words} words in {:.1} us, {share:.1} %", *ns as f64 / 1000.0)?;
+            let share = 100_000.0 * *bytes as f64 / *ns as f64 / copy_mb_s as f64;
+            writeln!(f, "    {job:8} {words} words in {:.1} us, {share:.1} %", *ns as f64 / 1000.0)?;
         }
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> Calibration {
-        let text = |text: &str| text.to_owned();
-        let fingerprint = Fingerprint {
-            version: text("1"),
-            program: text("2 bytes of 3"),
-            machine: text("box-2c"),
-            cpu: text("cpu-avx2, 2 threads"),
-            device: text("a device"),
-        };
-        let point = |words, cpu_ns, device_ns| Point { words, cpu_ns, device_ns, kernel_ns: Some(3), bytes: 4 };
-        let points = vec![point(10, 5, 50), point(100, 50, 40), point(1000, 500, 60)];
-        let crossovers = vec![Crossover { job: text("pad"), from_words: from_words(&points), points }];
-        Calibration { fingerprint, copy_mb_s: 9, crossovers }
-    }
-
-    #[test]
-    fn a_device_is_taken_from_where_it_stays_faster() {
-        let point = |cpu_ns, device_ns| Point { words: cpu_ns as usize, cpu_ns, device_ns, kernel_ns: None, bytes: 0 };
-        assert_eq!(from_words(&[point(1, 2), point(2, 1), point(3, 4), point(4, 3), point(5, 4)]), Some(4));
-        assert_eq!(from_words(&[point(1, 0), point(2, 3)]), None);
-        assert_eq!(from_words(&[]), None);
-        let calibration = sample();
-        assert_eq!(calibration.from_words(JobKind::Pad), 100);
-        assert_eq!(calibration.from_words(JobKind::Sum), usize::MAX);
-    }
-
-    #[test]
-    fn an_edited_or_stale_file_is_not_believed() {
-        let folder = std::env::temp_dir().join(format!("tensorguard-calibration-{}", std::process::id()));
-        let path = folder.join("deeper/calibration.json");
-        let calibration = sample();
-        let now = calibration.fingerprint.clone();
-        assert_eq!(remembered(&path, &now), Remembered::Absent);
-        remember(&path, &calibration).unwrap();
-        assert_eq!(remembered(&path, &now), Remembered::Known(calibration.clone()));
-        let other = Fingerprint { device: "another device".into(), ..now.clone() };
-        assert!(matches!(remembered(&path, &other), Remembered::Stale(why) if why.contains("another device")));
-        let text = std::fs::read_to_string(&path).unwrap();
-        for (from, to) in [("\"from_words\": 100", "\"from_words\": 1"), ("a device", "b device"), ("}", "")] {
-            assert!(text.contains(from));
-            std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
-            assert!(matches!(remembered(&path, &now), Remembered::Edited(_)), "{from} to {to}");
-        }
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
-}
+mod tests;

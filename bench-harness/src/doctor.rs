@@ -1,7 +1,7 @@
 //! `tensorguard doctor`: what this machine offers, and why what is missing is missing.
 
 use crate::backends;
-use crate::calibration::{self, Calibration, Fingerprint, Remembered};
+use crate::calibration::{self, Calibration};
 use crate::device::{self, Adapter};
 use crate::found::Found;
 use crate::machine::{Machine, program};
@@ -46,23 +46,27 @@ pub struct Findings {
     pub tools: Vec<Found>,
 }
 
-/// Looks around. Loads GPU drivers and compares code with itself, so it takes a moment; `adapter` is a part of the wanted one's name.
+/// Looks around. Loads GPU drivers and compares code with itself, so it takes a moment.
 #[must_use]
-pub fn examine(adapter: Option<&str>) -> Findings {
-    let choice = device::choice(adapter);
-    let opened = device::open(choice, shaders::Options::default());
+pub fn examine() -> Findings {
     let backends = backends::all();
-    let backends = backends.iter().map(|listed| match (listed.name, &opened) {
-        ("wgpu", Ok((_, device))) => Found::present("wgpu", device.to_string()),
-        ("wgpu", Err(why)) => Found::absent("wgpu", why.to_string()),
-        ("cuda", _) => Found::of("cuda", Cuda::new().map(|cuda| gpu(cuda.facts())).map_err(|why| why.to_string())),
+    let backends = backends.iter().map(|listed| match listed.name {
+        "wgpu" => {
+            let opened = device::open(shaders::Options::default());
+            Found::of("wgpu", opened.map(|(_, device)| device.to_string()).map_err(|why| why.to_string()))
+        }
+        "cuda" => Found::of("cuda", Cuda::new().map(|cuda| gpu(cuda.facts())).map_err(|why| why.to_string())),
         _ => Found::of(listed.name, listed.open(1).map(|_| listed.note.to_owned())),
     });
-    let (calibration, calibration_note) = match &opened {
-        Ok((_, device)) => recall(device),
-        Err(_) => (None, "without a device there is nothing to choose".to_owned()),
+    let calibration = match calibration::devices() {
+        Ok(devices) => calibration::recall(&Cpu::best(device::cores()), &devices),
+        Err(_) => Err("without a device there is nothing to choose".to_owned()),
     };
-    let adapters = device::adapters(choice);
+    let (calibration, calibration_note) = match calibration {
+        Ok(known) => (Some(known), calibration::path().unwrap_or_default().display().to_string()),
+        Err(why) => (None, why),
+    };
+    let adapters = device::adapters();
     let root = Path::new("/");
     let mut gpus = power::gpus(root);
     gpus.extend(drivers(root, &adapters));
@@ -115,19 +119,6 @@ fn tools() -> Vec<Found> {
             "no instruction counts: `cargo install --locked gungraun-runner --version 0.20.0`",
         ),
     ]
-}
-
-fn recall(device: &device::Device) -> (Option<Calibration>, String) {
-    let Some(path) = calibration::path() else {
-        return (None, "no folder to keep it in: set TENSORGUARD_CACHE".to_owned());
-    };
-    let again = "run `tensorguard calibrate`";
-    match calibration::remembered(&path, &Fingerprint::of(&Cpu::best(device::cores()), device)) {
-        Remembered::Known(calibration) => (Some(calibration), path.display().to_string()),
-        Remembered::Absent => (None, format!("not measured yet: {again}")),
-        Remembered::Stale(why) => (None, format!("not believed, for it is stale: {why}; {again}")),
-        Remembered::Edited(why) => (None, format!("not believed, for it was changed: {why}; {again}")),
-    }
 }
 
 /// Name, capability and driver of a GPU in one line.

@@ -10,6 +10,7 @@ use commands::{
     table, validate, verify,
 };
 use std::process::ExitCode;
+use tensorguard::device;
 use tensorguard::failure::Failure;
 use tensorguard::progress::{self, Mode};
 
@@ -28,6 +29,9 @@ struct Cli {
     /// What to say meanwhile, on standard error.
     #[arg(long, value_enum, default_value_t = Mode::Auto, global = true, env = "TENSORGUARD_PROGRESS")]
     progress: Mode,
+    /// Use the first GPU adapter with this in its name instead of the best one; `tensorguard doctor` lists them.
+    #[arg(long, value_name = "NAME", global = true, env = device::ADAPTER)]
+    adapter: Option<String>,
 }
 
 const EXAMPLES: &str = "\
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     say_how_many_threads_train();
     progress::choose(cli.progress);
+    device::choose(cli.adapter.clone());
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -170,6 +175,8 @@ mod tests {
             let cli = Cli::try_parse_from(words).expect("both are asked for");
             assert_eq!(cli.progress, Mode::Quiet);
         }
+        let cli = Cli::try_parse_from(["tensorguard", "micro", "--adapter", "llvm"]).expect("every command takes it");
+        assert_eq!(cli.adapter.as_deref(), Some("llvm"));
     }
 
     #[test]

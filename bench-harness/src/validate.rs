@@ -217,7 +217,7 @@ fn listed(names: &[String]) -> Result<Vec<Listed>, Failure> {
 
 fn open_journal(request: &Request, parent: &Path, resume: Option<&Path>) -> Result<(Journal, Vec<Line>), Failure> {
     let cuda = Cuda::new().ok().map(|cuda| cuda.facts().name.clone());
-    let adapter = || Some(device::open(device::choice(None), shaders::Options::default()).ok()?.1.to_string());
+    let adapter = || Some(device::open(shaders::Options::default()).ok()?.1.to_string());
     let environment =
         Environment { machine: Machine::look(), engine: Cpu::best(1).name().to_owned(), gpu: cuda.or_else(adapter) };
     let config = BTreeMap::from([
@@ -311,6 +311,9 @@ fn why_not_timed(request: &Request, engine: &Engine) -> Option<String> {
     let is_wanted = !request.backends.is_empty() || engine.isa().is_none() || engine.name == best;
     match engine.name {
         "reference" => Some("the definition is slow on purpose".to_owned()),
+        backends::LADDER if request.backends.is_empty() => {
+            Some("made of engines that are timed by themselves; time it with --backend ladder".to_owned())
+        }
         _ if !is_wanted => Some(format!("{best} is the best here; time this one with --backend {}", engine.name)),
         "cuda" if request.effort == Effort::Full => gpu::stand_in().map(|name| format!("{name} is not a GPU")),
         _ => None,

@@ -1,6 +1,7 @@
 //! Two builds of this command, each in a process of its own, asked line by line: JSON on standard input and output.
 
 use super::work::{Data, Metric, Took, Work};
+use crate::device;
 use crate::failure::Failure;
 use crate::interrupt;
 use kernels::Backend;
@@ -136,6 +137,7 @@ impl Worker {
         let shown = program.display();
         let mut command = Command::new(program);
         command.args(["ab-worker", "--isa", engine]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.envs(device::chosen().map(|name| (device::ADAPTER, name)));
         interrupt::apart(&mut command);
         let mut child =
             command.spawn().map_err(|error| Failure::Internal(format!("cannot start {shown}, the {name}: {error}")))?;

@@ -1,6 +1,6 @@
 //! `tensorguard calibrate`.
 
-use super::options::{Gpu, print, print_json};
+use super::options::{print, print_json};
 use clap::Args;
 use kernels::cpu::Cpu;
 use tensorguard::failure::Failure;
@@ -9,14 +9,17 @@ use tensorguard::{calibration, device};
 const EXAMPLES: &str = "\
 Examples:
   tensorguard calibrate
-  tensorguard calibrate --adapter llvmpipe";
+  tensorguard calibrate --adapter llvmpipe
+  tensorguard micro --filter 'backend==ladder && size==1mb'    the engines together, each for what it is fastest at
+  tensorguard server --folder server --robots 20 --backend ladder
 
-/// Measures from which sizes on the GPU is faster than the processor, and remembers it.
+Kept in calibration.json in the folder TENSORGUARD_CACHE, else XDG_CACHE_HOME/tensorguard, else ~/.cache/tensorguard. After a change of
+program, processor, driver or device it is stale and not believed: run this again. docs/DEVICES.md.";
+
+/// Measures from which sizes on a GPU is faster than the processor, and remembers it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Calibrate {
-    #[command(flatten)]
-    gpu: Gpu,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -24,22 +27,11 @@ pub(crate) struct Calibrate {
 
 impl Calibrate {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let absent = |reason: shaders::Absent| match &reason {
-            shaders::Absent::NoneNamed(_) => Failure::Usage(reason.to_string()),
-            _ => Failure::Internal(reason.to_string()),
-        };
-        let choice = device::choice(self.gpu.adapter.as_deref());
-        let (engine, device) = device::open(choice, shaders::Options::default()).map_err(absent)?;
-        let stamped = shaders::Options { timing: shaders::Timing::Kernels, ..shaders::Options::default() };
-        let (timed, _) = device::open(choice, stamped).map_err(absent)?;
+        // Said before minutes of measuring.
         let path = calibration::path()
             .ok_or_else(|| Failure::Usage("no folder to remember it in: set TENSORGUARD_CACHE".to_owned()))?;
-        let measured = calibration::measure(&Cpu::best(device::cores()), &device, &engine, &timed)?;
+        let measured = calibration::measure(&Cpu::best(device::cores()), &calibration::devices()?)?;
         calibration::remember(&path, &measured)?;
-        if self.json {
-            print_json(&measured)
-        } else {
-            print(&format!("{device}\n{measured}wrote {}\n", path.display()))
-        }
+        if self.json { print_json(&measured) } else { print(&format!("{measured}wrote {}\n", path.display())) }
     }
 }

@@ -1,6 +1,6 @@
 //! `tensorguard doctor`.
 
-use super::options::{Gpu, print, print_json};
+use super::options::{print, print_json};
 use clap::Args;
 use tensorguard::doctor;
 use tensorguard::failure::Failure;
@@ -8,14 +8,13 @@ use tensorguard::failure::Failure;
 const EXAMPLES: &str = "\
 Examples:
   tensorguard doctor
+  tensorguard doctor --adapter llvmpipe     which adapter that would be, and why the others are left
   tensorguard doctor --json";
 
 /// What this machine offers: processor, engines and tools, and why what is absent is absent.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Doctor {
-    #[command(flatten)]
-    gpu: Gpu,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -23,7 +22,7 @@ pub(crate) struct Doctor {
 
 impl Doctor {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let findings = doctor::examine(self.gpu.adapter.as_deref());
+        let findings = doctor::examine();
         if self.json { print_json(&findings) } else { print(&findings.to_string()) }
     }
 }

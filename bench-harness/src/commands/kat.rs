@@ -1,9 +1,10 @@
 //! `tensorguard kat`.
 
+use super::options::Compute;
 use clap::Args;
 use std::path::PathBuf;
 use tensorguard::failure::Failure;
-use tensorguard::{backends, kat};
+use tensorguard::kat;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,14 +27,13 @@ pub(crate) struct Kat {
     /// Where the answers go: a new file, or one to replace. Written whole or not at all.
     #[arg(long = "out", value_name = "FILE")]
     output: PathBuf,
-    /// Who computes: `tensorguard doctor` lists the backends. Without it, the best CPU engine.
-    #[arg(long, value_name = "NAME")]
-    backend: Option<String>,
+    #[command(flatten)]
+    compute: Compute,
 }
 
 impl Kat {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let backend = backends::chosen(self.backend.as_deref(), 1)?;
+        let backend = self.compute.open()?;
         for note in kat::run(&self.input, &self.output, backend.as_ref())? {
             eprintln!("note: {note}");
         }

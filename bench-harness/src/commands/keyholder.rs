@@ -1,9 +1,9 @@
 //! `tensorguard keyholder`.
 
+use super::options::Compute;
 use clap::Args;
 use folding::lwe::Policy;
 use std::path::PathBuf;
-use tensorguard::backends;
 use tensorguard::failure::Failure;
 use tensorguard::fleet::holder::{Post, work};
 
@@ -39,6 +39,8 @@ pub(crate) struct Keyholder {
     /// refused. Without it nobody notices.
     #[arg(long, value_name = "FILE")]
     witness: Option<PathBuf>,
+    #[command(flatten)]
+    compute: Compute,
 }
 
 impl Keyholder {
@@ -46,6 +48,6 @@ impl Keyholder {
         let policy = self.lower_min_robots_to.map_or_else(Policy::default, Policy::lowered_to);
         let Self { folder, registry, server, lesson, witness, .. } = self;
         let post = Post { folder, registry, server, policy, lesson: lesson.as_deref(), witness: witness.as_deref() };
-        work(&post, backends::chosen(None, 1)?.as_ref())
+        work(&post, self.compute.open()?.as_ref())
     }
 }

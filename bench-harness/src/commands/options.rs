@@ -2,19 +2,14 @@
 // No documentation comments on the structs: clap would print them as the command's own.
 
 use clap::Args;
+use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
 use std::time::Duration;
+use tensorguard::backends;
 use tensorguard::failure::Failure;
 
 /// Where results go without `--out`.
 pub(crate) const OUT: &str = "tensorguard-results";
-
-#[derive(Debug, Args)]
-pub(crate) struct Gpu {
-    /// Use the first adapter with this in its name instead of the best one.
-    #[arg(long, value_name = "NAME", env = "TENSORGUARD_ADAPTER")]
-    pub(crate) adapter: Option<String>,
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct Engine {
@@ -34,6 +29,20 @@ impl Engine {
             let why = isa.absent_reason().unwrap_or("it cannot run");
             Failure::Usage(format!("{name} is absent here: {why}. `tensorguard doctor` lists what is present"))
         })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compute {
+    /// Who computes instead of the best CPU engine: `tensorguard doctor` lists them. With `ladder` each job goes to the engine that
+    /// `tensorguard calibrate` found the fastest at its size, and to the processor where a device fails.
+    #[arg(long, value_name = "ENGINE")]
+    backend: Option<String>,
+}
+
+impl Compute {
+    pub(crate) fn open(&self) -> Result<Box<dyn Backend>, Failure> {
+        backends::chosen(self.backend.as_deref(), 1)
     }
 }
 

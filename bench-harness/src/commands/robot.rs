@@ -1,8 +1,8 @@
 //! `tensorguard robot`.
 
+use super::options::Compute;
 use clap::Args;
 use std::path::PathBuf;
-use tensorguard::backends;
 use tensorguard::failure::Failure;
 use tensorguard::fleet::arms::{self, ArmLearner};
 use tensorguard::fleet::charter::Charter;
@@ -37,6 +37,8 @@ pub(crate) struct Robot {
     /// Which arm it is.
     #[arg(long)]
     arm: Option<u32>,
+    #[command(flatten)]
+    compute: Compute,
 }
 
 impl Robot {
@@ -47,7 +49,7 @@ impl Robot {
         let policies = self.folder.join("policies");
         let update = self.update.clone().unwrap_or_default();
         let mut files = FileLearner::new(&update, &policies, publisher, &charter.fleet, base)?;
-        let backend = backends::chosen(None, 1)?;
+        let backend = self.compute.open()?;
         match (&self.lesson, self.arm) {
             (Some(lesson), Some(arm)) => {
                 let mut arm = ArmLearner::new(files, arms::lesson(lesson, base)?, arm);

@@ -1,8 +1,8 @@
 //! `tensorguard server`.
 
+use super::options::Compute;
 use clap::Args;
 use std::path::PathBuf;
-use tensorguard::backends;
 use tensorguard::failure::Failure;
 use tensorguard::fleet::server::{Operation, run};
 
@@ -42,6 +42,8 @@ pub(crate) struct Server {
     /// The most robots that may enrol.
     #[arg(long, default_value_t = 10_000)]
     most_robots: usize,
+    #[command(flatten)]
+    compute: Compute,
 }
 
 impl Server {
@@ -54,6 +56,6 @@ impl Server {
             rounds: self.rounds,
             most_robots: self.most_robots.min(10_000),
         };
-        run(&self.folder, &self.listen, operation, backends::chosen(None, 1)?)
+        run(&self.folder, &self.listen, operation, self.compute.open()?)
     }
 }

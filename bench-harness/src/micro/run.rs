@@ -1,12 +1,13 @@
 //! Taking times: cases that differ by their threads alone take turns, after their outputs were checked.
 
-use super::case::{Case, HOST, Work};
-use super::view::{self, LIMIT_CELL, LIMIT_STAGE};
+use super::case::{Case, HOST, Job, Work};
+use super::view::{self, COPY_CELL, KERNELS_STAGE, LIMIT_CELL, LIMIT_STAGE};
 use super::work::{Data, Engine, Facts};
 use crate::bandwidth::Reader;
 use crate::ceiling::Ceiling;
 use crate::clock::{Clock, Spent};
 use crate::compare::Effort;
+use crate::device::Copies;
 use crate::failure::Failure;
 use crate::floor::Needs;
 use crate::interrupt;
@@ -17,9 +18,10 @@ use crate::record::fold::AGAIN;
 use crate::record::journal::{Journal, Plan, clean_enough};
 use crate::record::{Check, Environment, Label, Line, Measure, Property, Record, Sample};
 use crate::stats::{SEED, median_interval};
-use kernels::Backend;
 use kernels::cpu::Cpu;
+use kernels::{Backend, Fault};
 use serde_json::json;
+use shaders::Wgpu;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -103,6 +105,7 @@ pub fn run(request: &Request, out: &Path, resume: Option<&Path>) -> Result<(Path
     progress.step("limits");
     session.memory(request.effort, &done)?;
     session.arithmetic(&done)?;
+    session.copies(&done)?;
     let began = Instant::now();
     for cell in cells {
         let name = cell[0].cell();
@@ -165,6 +168,11 @@ impl Engines {
         alone.filter_map(|(_, engine)| cpu(engine.as_ref().ok()?)).collect()
     }
 
+    /// The WGSL engine, if it takes part.
+    fn wgpu(&self) -> Option<&Wgpu> {
+        self.0.iter().find_map(|(_, engine)| engine.as_ref().ok()?.wgpu())
+    }
+
     /// The devices that take part.
     fn device(&self) -> Option<String> {
         let devices: Vec<&str> = self.0.iter().filter_map(|(_, engine)| engine.as_ref().ok()?.device()).collect();
@@ -194,7 +202,11 @@ impl Session {
         }
         let reader = if effort == Effort::Full { Reader::new() } else { Reader::small() };
         reader.read();
-        self.limit(LIMIT_CELL.to_owned(), ("byte", reader.bytes()), 1, || reader.read())
+        let read = || {
+            reader.read();
+            Ok(())
+        };
+        self.journal.write_all(&limit(LIMIT_CELL, ("byte", reader.bytes()), 1, read)?)
     }
 
     /// What the arithmetic of each engine that works on one thread gives at best: the other limits.
@@ -207,24 +219,22 @@ impl Session {
                 }
                 let run = || {
                     ceiling.run();
-                    Ok::<(), Failure>(())
+                    Ok(())
                 };
                 let runs = Clock::Cpu.calibrate(self.amount.sample_ns, run)?;
-                self.limit(cell, (ceiling.limit().unit(), ceiling.count), runs, || ceiling.run())?;
+                self.journal.write_all(&limit(&cell, (ceiling.limit().unit(), ceiling.count), runs, run)?)?;
             }
         }
         Ok(())
     }
 
-    /// All samples of a limit, in one piece: whoever goes on finds them all or none.
-    fn limit(&mut self, cell: String, items: (&str, u64), runs: u64, run: impl Fn()) -> Result<(), Failure> {
-        let mut lines = vec![Line::Cell { cell: cell.clone(), properties: BTreeMap::new() }];
-        lines.push(stage(&cell, LIMIT_STAGE, items.0, items.1));
-        for turn in 0..PASSES {
-            let mut spent = Spent::default();
-            spent.on(|| (0..runs).for_each(|_| run()));
-            lines.push(sample(&cell, LIMIT_STAGE, "1 thread", (turn, runs), spent, None));
-        }
+    /// What the device copies in its own memory: what its kernels are held against.
+    fn copies(&mut self, done: &[String]) -> Result<(), Failure> {
+        let Some(engine) = self.engines.wgpu().filter(|_| !done.iter().any(|cell| cell == COPY_CELL)) else {
+            return Ok(());
+        };
+        let copies = Copies::new(engine, self.amount.sample_ns)?;
+        let lines = limit(COPY_CELL, ("byte", copies.bytes()), 1, || copies.run())?;
         self.journal.write_all(&lines)
     }
 
@@ -279,8 +289,50 @@ impl Session {
                 lines.push(line);
             }
         }
+        lines.extend(in_kernels(&mut self.data, &name, job, &arms, &rows)?);
         self.journal.write_all(&lines)
     }
+}
+
+/// What the same runs take in the device's kernels alone: a stage of its own, where a device has a clock.
+fn in_kernels(
+    data: &mut Data,
+    cell: &str,
+    job: Job,
+    arms: &[(String, &Engine)],
+    rows: &[Row],
+) -> Result<Vec<Line>, Failure> {
+    let Some((arm, engine)) = arms.first() else { return Ok(Vec::new()) };
+    // The first run compiles and allocates.
+    if data.kernels_ns(job, engine, 1)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut lines = vec![stage(cell, KERNELS_STAGE, job.item(), data.prepare(job)?.items)];
+    for (turn, row) in rows.iter().enumerate() {
+        let runs = row[0].0;
+        let values = data.kernels_ns(job, engine, runs)?.map(|ns| (Measure::DeviceNs, ns.into()));
+        let (cell, stage, arm) = (cell.to_owned(), KERNELS_STAGE.to_owned(), arm.clone());
+        let (turn, values) = (u32::try_from(turn).unwrap_or(u32::MAX), values.into_iter().collect());
+        lines.push(Line::Sample(Sample { cell, stage, arm, turn, repetitions: runs, values }));
+    }
+    Ok(lines)
+}
+
+/// All samples of a limit, to be written in one piece: whoever goes on finds them all or none.
+fn limit(
+    cell: &str,
+    (item, items): (&str, u64),
+    runs: u64,
+    mut run: impl FnMut() -> Result<(), Fault>,
+) -> Result<Vec<Line>, Failure> {
+    let mut lines = vec![Line::Cell { cell: cell.to_owned(), properties: BTreeMap::new() }];
+    lines.push(stage(cell, LIMIT_STAGE, item, items));
+    for turn in 0..PASSES {
+        let mut spent = Spent::default();
+        spent.on(|| (0..runs).try_for_each(|_| run()))?;
+        lines.push(sample(cell, LIMIT_STAGE, "1 thread", (turn, runs), spent, None));
+    }
+    Ok(lines)
 }
 
 /// A sample of each arm: its runs and what they took.

@@ -11,6 +11,10 @@ use std::fmt::Write;
 
 /// The cell that holds how fast memory is read.
 pub const LIMIT_CELL: &str = "limit-memory";
+/// The cell that holds how fast a device copies in its own memory.
+pub const COPY_CELL: &str = "limit-copy/wgpu";
+/// The stage that holds a kernel's time by the device's own clock.
+pub const KERNELS_STAGE: &str = "in kernels";
 /// The stage of that and of the other limits.
 pub const LIMIT_STAGE: &str = "read";
 
@@ -49,6 +53,10 @@ pub struct Row {
     pub needs: Option<Needs>,
     /// The least that an item can take on one thread, where limits were measured beside it.
     pub floor: Option<Floor>,
+    /// What an item takes in the device's kernels alone, by its own clock; none where it has none.
+    pub in_kernels_ns: Option<f64>,
+    /// The share of what the device copies in that time that the kernel's bytes are: 1 is the copy rate itself.
+    pub copy_share: Option<f64>,
     /// Bytes that a stage sends, in a run.
     pub wire_bytes: Option<f64>,
     /// By number of threads.
@@ -101,6 +109,8 @@ impl Row {
 pub fn rows(record: &Record) -> Vec<Row> {
     let mut rows: Vec<Row> = record.cells.iter().filter_map(row).collect();
     for row in &mut rows {
+        let moved = row.bytes.zip(row.in_kernels_ns).map(|(bytes, ns)| bytes as f64 / (ns * row.items as f64));
+        row.copy_share = moved.zip(copy_gb_s(record)).map(|(moved, copied)| moved / copied);
         let Some((needs, ceilings)) = row.needs.zip(ceilings(record, &row.backend)) else { continue };
         let floor = needs.floor(&ceilings, record.environment.machine.cache_bytes);
         row.floor = floor.map(|floor| Floor { ns: floor.ns / row.items as f64, ..floor });
@@ -121,6 +131,8 @@ fn row(cell: &Cell) -> Option<Row> {
     let (backend, stage) = (text("backend")?, cell.stages.first()?);
     let arms: Vec<Arm> = (1..=1024).filter_map(|threads| timed(stage, &backend, threads)).collect();
     let sent = stage.figures.iter().find(|figure| figure.measure == Measure::WireBytes);
+    let in_kernels = cell.stages.iter().find(|stage| stage.name == KERNELS_STAGE);
+    let in_kernels = in_kernels.and_then(|stage| stage.figures.iter().find(|f| f.measure == Measure::DeviceNs));
     Some(Row {
         kind,
         name: text(kind)?,
@@ -133,6 +145,8 @@ fn row(cell: &Cell) -> Option<Row> {
         bytes: number("bytes"),
         needs: needs(&number),
         floor: None,
+        in_kernels_ns: in_kernels.map(|figure| figure.median / stage.items.max(1) as f64),
+        copy_share: None,
         wire_bytes: sent.map(|figure| figure.median),
         arms,
     })
@@ -163,20 +177,26 @@ fn timed(stage: &Stage, backend: &str, threads: u64) -> Option<Arm> {
 /// What one thread reads from memory, in gigabytes per second.
 #[must_use]
 pub fn memory_gb_s(record: &Record) -> Option<f64> {
-    rate(record, LIMIT_CELL)
+    rate(record, LIMIT_CELL, Measure::CpuNs)
+}
+
+/// What the device of the WGSL engine copies in its own memory, read and written, in gigabytes per second.
+#[must_use]
+pub fn copy_gb_s(record: &Record) -> Option<f64> {
+    rate(record, COPY_CELL, Measure::WallNs)
 }
 
 /// What one thread of an engine gives at best, where all of it was measured.
 #[must_use]
 pub fn ceilings(record: &Record, backend: &str) -> Option<Ceilings> {
-    let of = |limit| rate(record, &limit_cell(limit, backend));
+    let of = |limit| rate(record, &limit_cell(limit, backend), Measure::CpuNs);
     Some(Ceilings { bytes: of(Limit::Memory)?, products: of(Limit::Products)?, operations: of(Limit::Operations)? })
 }
 
-/// How many a nanosecond of CPU time.
-fn rate(record: &Record, cell: &str) -> Option<f64> {
+/// How many a nanosecond, by one clock.
+fn rate(record: &Record, cell: &str, clock: Measure) -> Option<f64> {
     let stage = record.cells.iter().find(|found| found.id == cell)?.stages.first()?;
-    let figure = stage.figures.iter().find(|figure| figure.measure == Measure::CpuNs && figure.arm != AGAIN)?;
+    let figure = stage.figures.iter().find(|figure| figure.measure == clock && figure.arm != AGAIN)?;
     Some(stage.items as f64 / figure.median)
 }
 
@@ -196,6 +216,11 @@ pub fn summary(record: &Record) -> String {
             text,
             "{backend}: one thread makes {products:.1} G products/s, {operations:.1} G lane operations/s"
         );
+    }
+    if let Some(gpu) = &record.environment.gpu {
+        let copies =
+            copy_gb_s(record).map_or(String::new(), |rate| format!(": copies at {rate:.1} GB/s, read and written"));
+        let _ = writeln!(text, "device: {gpu}{copies}");
     }
     text.push('\n');
     let _ = writeln!(
@@ -242,6 +267,10 @@ fn also(row: &Row) -> String {
     let mut notes = Vec::new();
     if let Some(share) = row.share() {
         notes.push(format!("{:.0} % of its floor", 100.0 * share));
+    }
+    if let Some(ns) = row.in_kernels_ns {
+        let share = row.copy_share.map_or(String::new(), |share| format!(", {:.1} % of the copy rate", 100.0 * share));
+        notes.push(format!("{} in kernels{share}", nanoseconds(ns)));
     }
     if let Some(rate) = row.gb_s() {
         notes.push(format!("{rate:.1} GB/s"));

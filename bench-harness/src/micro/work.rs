@@ -3,22 +3,34 @@
 use super::case::{HOST, Job, Work};
 use super::stage::Prepared;
 use crate::backends;
+use crate::calibration;
 use crate::clock::{Clock, Spent};
 use crate::device;
 use crate::failure::Failure;
 use crate::floor::Needs;
 use crate::task::{self, Kernel, Scale, Task, check, check_on};
 use cuda::Cuda;
-use kernels::Backend;
 use kernels::cpu::{Cpu, Isa};
+use kernels::{Backend, Fault};
+use shaders::{Absent, Options, Wgpu};
 
 /// An engine that runs cases.
 #[derive(Debug)]
 pub enum Engine {
     /// On this processor.
     Cpu(Cpu),
+    /// On a device through WGSL.
+    Wgpu(Box<OnWgpu>),
     /// On a device, and what that is.
     Device(Box<dyn Backend>, String),
+}
+
+/// The WGSL engine, and the same once more for the time in kernels.
+#[derive(Debug)]
+pub struct OnWgpu {
+    engine: Wgpu,
+    stamped: Wgpu,
+    device: String,
 }
 
 impl Engine {
@@ -37,17 +49,20 @@ impl Engine {
                 .map(Self::Cpu)
                 .ok_or_else(|| isa.absent_reason().unwrap_or("no reason known").to_owned()),
             None if name == "wgpu" => {
-                let opened = device::open(device::choice(None), shaders::Options::default());
-                opened
-                    .map(|(engine, device)| Self::Device(Box::new(engine), device.to_string()))
-                    .map_err(|why| why.to_string())
+                let both = || Ok((device::open(Options::default())?, device::open_stamped()?));
+                let ((engine, device), stamped) = both().map_err(|why: Absent| why.to_string())?;
+                Ok(Self::Wgpu(Box::new(OnWgpu { engine, stamped, device: device.to_string() })))
             }
             None if name == "cuda" => {
                 let engine = Cuda::new().map_err(|why| why.to_string())?;
-                let device = engine.facts().name.clone();
+                let device = format!("{}, driver {}", engine.facts().name, engine.facts().driver);
                 Ok(Self::Device(Box::new(engine), device))
             }
-            None => listed.open(threads).map(|engine| Self::Device(engine, String::new())),
+            None if name == backends::LADDER => {
+                let (ladder, devices) = calibration::ladder()?;
+                Ok(Self::Device(Box::new(ladder), format!("ladder over {devices}")))
+            }
+            None => listed.open(threads).map(|engine| Self::Device(engine, listed.name.to_owned())),
         }
     }
 
@@ -56,14 +71,46 @@ impl Engine {
     pub fn backend(&self) -> &dyn Backend {
         match self {
             Self::Cpu(cpu) => cpu,
+            Self::Wgpu(on) => &on.engine,
             Self::Device(backend, _) => backend.as_ref(),
+        }
+    }
+
+    /// As a backend of its own.
+    #[must_use]
+    pub fn into_backend(self) -> Box<dyn Backend> {
+        match self {
+            Self::Cpu(cpu) => Box::new(cpu),
+            Self::Wgpu(on) => Box::new(on.engine),
+            Self::Device(backend, _) => backend,
         }
     }
 
     /// The device, where it is one.
     #[must_use]
     pub fn device(&self) -> Option<&str> {
-        if let Self::Device(_, device) = self { Some(device) } else { None }
+        match self {
+            Self::Cpu(_) => None,
+            Self::Wgpu(on) => Some(&on.device),
+            Self::Device(_, device) => Some(device),
+        }
+    }
+
+    /// The WGSL engine, where it is that.
+    #[must_use]
+    pub fn wgpu(&self) -> Option<&Wgpu> {
+        if let Self::Wgpu(on) = self { Some(&on.engine) } else { None }
+    }
+
+    /// What so many runs take in the device's kernels alone, by its own clock. None where it has no clock.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn kernels_ns(&self, task: &mut Task, runs: u64) -> Result<Option<u64>, Fault> {
+        let Self::Wgpu(on) = self else { return Ok(None) };
+        let Some(before) = on.stamped.kernel_ns() else { return Ok(None) };
+        (0..runs).try_for_each(|_| task.step_on(&on.stamped))?;
+        Ok(on.stamped.kernel_ns().map(|after| after - before))
     }
 
     /// The clock that says what it costs: CPU time where one thread does all the work.
@@ -72,18 +119,25 @@ impl Engine {
         if matches!(self, Self::Cpu(cpu) if cpu.threads() == 1) { Clock::Cpu } else { Clock::Wall }
     }
 
-    fn step(&self, task: &mut Task) -> Result<(), Failure> {
-        let done = match self {
+    /// Runs a task once.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn step(&self, task: &mut Task) -> Result<(), Fault> {
+        match self {
             Self::Cpu(cpu) => task.step(cpu),
-            Self::Device(backend, _) => task.step_on(backend.as_ref()),
-        };
-        Ok(done?)
+            Self::Wgpu(_) | Self::Device(..) => task.step_on(self.backend()),
+        }
     }
 
-    fn check(&self, case: task::Case) -> Result<(), Failure> {
+    /// Holds a small task against the definition.
+    ///
+    /// # Errors
+    /// [`Failure::Wrong`] where they differ.
+    pub fn check(&self, case: task::Case) -> Result<(), Failure> {
         match self {
             Self::Cpu(cpu) => check(cpu, case),
-            Self::Device(backend, _) => check_on(backend.as_ref(), case),
+            Self::Wgpu(_) | Self::Device(..) => check_on(self.backend(), case),
         }
     }
 }
@@ -144,6 +198,17 @@ impl Data {
                 let (_, round) = self.round.as_mut().ok_or_else(unprepared)?;
                 round.check(stage, engine.backend())
             }
+        }
+    }
+
+    /// What so many runs of a prepared kernel take on the device alone, by its own clock; none for a stage or without such a clock.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn kernels_ns(&mut self, job: Job, engine: &Engine, runs: u64) -> Result<Option<u64>, Failure> {
+        match (job.work, &mut self.task) {
+            (Work::Kernel(_), Some((made, task))) if *made == job => Ok(engine.kernels_ns(task, runs)?),
+            _ => Ok(None),
         }
     }
 

@@ -218,6 +218,12 @@ pub fn csv(all: &Gathered) -> String {
                 if let Some(share) = row.share().filter(|_| arm.threads == 1) {
                     add(one.source, key, "share_of_floor", plain(share));
                 }
+                if let Some(ns) = row.in_kernels_ns.filter(|_| arm.threads == 1) {
+                    add(one.source, key, &format!("in_kernels_ns_per_{item}"), plain(ns));
+                }
+                if let Some(share) = row.copy_share.filter(|_| arm.threads == 1) {
+                    add(one.source, key, "share_of_copy_rate", plain(share));
+                }
                 if let Some(gain) = arm.gain {
                     add(one.source, key, "times_as_fast_as_one_thread", interval(gain, arm.samples));
                 }

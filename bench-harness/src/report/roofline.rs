@@ -42,6 +42,10 @@ pub(super) fn section(source: &Source, measured: &Measured) -> String {
         if rows.is_empty() {
             continue;
         }
+        if !backend.starts_with("cpu-") {
+            text += &on_device(source, source.gpu.as_deref().unwrap_or(backend), &rows);
+            continue;
+        }
         let ceilings = measured.ceilings.iter().find(|(name, _)| name == backend).map(|(_, ceilings)| ceilings);
         text += &match ceilings {
             Some(ceilings) => drawn(backend, ceilings, &dots(&rows, measured.cache_bytes)).unwrap_or_default(),
@@ -62,6 +66,26 @@ pub(super) fn section(source: &Source, measured: &Measured) -> String {
          measured on one thread beside it; how many it needs is counted from the equations. Lane operations are those on 32-bit words in \
          vectors, products among them. Bytes count as far as no cache can keep the data.",
     ) + &text
+}
+
+/// Whole jobs by the clock on the wall, and what the device's own clock says of its kernels.
+fn on_device(source: &Source, device: &str, rows: &[&Row]) -> String {
+    let each = |row: &Row, ns: f64| format!("{}<br>{}", escape(&nanoseconds(ns)), small(&format!("per {}", row.item)));
+    let line = |row: &&Row| {
+        let whole = row.alone()?.time_ns.ratio;
+        let share = row.copy_share.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
+        Some(vec![
+            format!("{} {}", escape(&name(row)), small(&view::bytes(row.size))),
+            each(row, whole),
+            row.in_kernels_ns.map_or("-".to_owned(), |ns| each(row, ns)),
+            share,
+            row.copy_share.map_or(String::new(), bar),
+        ])
+    };
+    let lines: Vec<Vec<String>> = rows.iter().filter_map(line).collect();
+    let columns = ["kernel", "whole job, elapsed, with transfers", "in kernels", "of the copy rate"];
+    let heading = "what the device copies in its own memory is the full bar";
+    marks::table(&format!("{device}; {}", source.id), &columns, heading, &lines)
 }
 
 fn operations(row: &Row) -> Option<f64> {

@@ -1,7 +1,20 @@
-//! The command where there is no GPU driver at all.
+//! The command and the devices of a machine: which adapter, what is remembered of it, and no GPU driver at all.
 #![cfg(target_os = "linux")]
 
+use std::fs;
 use std::process::{Command, Output};
+use tensorguard::calibration::{self, Calibration, Fingerprint, Measured};
+use tensorguard::failure::Failure;
+
+fn tensorguard(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tensorguard"));
+    command.args(arguments).envs(environment.iter().copied()).output().expect("the command runs")
+}
+
+/// What the command said: standard output and errors together.
+fn said(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
+}
 
 /// Runs the command with drivers that do not exist.
 fn without_drivers(arguments: &[&str]) -> Output {
@@ -27,6 +40,61 @@ fn calibrate_stops_with_the_reason() {
     let text = String::from_utf8(output.stderr).expect("it is text");
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("install a driver") && !text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn an_adapter_that_is_named_and_not_there_is_no_other_one() {
+    const NAME: &str = "no such adapter";
+    let out = std::env::temp_dir().join(format!("tensorguard-adapter-{}", std::process::id()));
+    let out = out.to_str().expect("a path in Unicode");
+    let micro =
+        ["micro", "--smoke", "--filter", "kernel==sum && size==10kb && clients==2 && backend==wgpu", "--out", out];
+    let by_option = tensorguard(&[&micro[..], &["--adapter", NAME]].concat(), &[]);
+    let by_variable = tensorguard(&micro, &[("TENSORGUARD_ADAPTER", NAME)]);
+    let calibrate = tensorguard(&["calibrate", "--adapter", NAME], &[("TENSORGUARD_CACHE", out)]);
+    let validate = tensorguard(&["validate", "--smoke", "--backend", "wgpu", "--out", out, "--adapter", NAME], &[]);
+    assert_eq!([calibrate.status.code(), validate.status.code()], [Some(2); 2]);
+    for output in [by_option, by_variable, calibrate, validate] {
+        let text = said(&output);
+        // Without any adapter there is none to be named.
+        assert!(text.contains(&format!("`{NAME}` in its name")) || text.contains("install a driver"), "{text}");
+    }
+    let _ = fs::remove_dir_all(out);
+}
+
+#[test]
+fn a_ladder_that_nobody_calibrated_says_what_to_do() {
+    let output = tensorguard(
+        &["kat", "--in", "in.json", "--out", "out.json", "--backend", "ladder"],
+        &[("TENSORGUARD_CACHE", "/nowhere/at/all")],
+    );
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("run `tensorguard calibrate`") || text.contains("install a driver"), "{text}");
+}
+
+#[test]
+fn doctor_believes_neither_a_stale_nor_an_edited_calibration() {
+    let devices = match calibration::devices() {
+        Ok(devices) => devices,
+        Err(Failure::Internal(why)) => return println!("not checked: {why}"),
+        Err(failure) => panic!("{failure}"),
+    };
+    let folder = std::env::temp_dir().join(format!("tensorguard-doctor-{}", std::process::id()));
+    let file = folder.join("calibration.json");
+    // Of this test's own file, which is another program than the command.
+    let cpu = kernels::cpu::Cpu::best(1);
+    let fingerprint = Fingerprint::of(&cpu, &devices);
+    let rungs = vec![Measured { device: "a device".into(), copy_mb_s: None, crossovers: Vec::new() }];
+    calibration::remember(&file, &Calibration { fingerprint, rungs }).expect("a file");
+    let doctor = || said(&tensorguard(&["doctor"], &[("TENSORGUARD_CACHE", folder.to_str().expect("Unicode"))]));
+    let text = doctor();
+    assert!(text.contains("not believed, for it is stale: its program is"), "{text}");
+    assert!(text.contains("absent   ladder") && text.contains("tensorguard calibrate"), "{text}");
+    let written = fs::read_to_string(&file).expect("the file");
+    fs::write(&file, written.replacen("a device", "b device", 1)).expect("an edit");
+    assert!(doctor().contains("not believed, for it was changed: its checksum does not fit"));
+    fs::remove_dir_all(&folder).expect("it was made");
 }
 
 #[test]

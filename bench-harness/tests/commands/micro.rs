@@ -15,6 +15,37 @@ fn request(filter: &str) -> Request {
 }
 
 #[test]
+fn a_device_is_named_with_its_kind_and_its_kernels_are_held_against_its_copy_rate() {
+    let options = shaders::Options::default();
+    let device = match tensorguard::device::open(options) {
+        Ok((_, device)) => device.to_string(),
+        Err(why) => return println!("not checked: {why}"),
+    };
+    let out = scratch("device");
+    let filter = "size==10kb && backend==wgpu && kernel==encrypt";
+    let (folder, record) = run(&request(filter), &out, None).expect("a run");
+    assert_eq!(record.environment.gpu.as_deref(), Some(device.as_str()));
+    assert!(["GPU", "unknown kind", "software"].iter().any(|kind| device.contains(kind)), "{device}");
+    let copied = view::copy_gb_s(&record).expect("a copy rate");
+    let rows = view::rows(&record);
+    assert_eq!(rows.len(), 1);
+    let row = &rows[0];
+    if let Some(ns) = row.in_kernels_ns {
+        assert!(ns > 0.0, "{ns}");
+        let moved = row.bytes.expect("bytes") as f64 / (ns * row.items as f64);
+        assert!((row.copy_share.expect("a share") * copied / moved - 1.0).abs() < 1e-9);
+        assert!(view::summary(&record).contains("of the copy rate"));
+    }
+    assert!(view::summary(&record).contains(&format!("device: {device}: copies at")));
+    assert!(verify(&folder).expect("a record").differences.is_empty());
+    let all = gather(&[&folder]).expect("results");
+    let page = kernels::page(&all).expect("a page");
+    assert!(page.contains("of the copy rate") && !page.contains("so it has no floors"));
+    assert!(export::csv(&all).contains("share_of_copy_rate") == row.copy_share.is_some());
+    fs::remove_dir_all(&out).expect("it was made");
+}
+
+#[test]
 fn a_run_agrees_with_its_samples_an_edit_is_noticed_and_pages_are_made_of_it() {
     let out = Scratch::new("micro-run");
     let filter = "size==10kb && clients<=2 && backend==cpu-portable";
