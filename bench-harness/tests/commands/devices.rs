@@ -77,7 +77,7 @@ fn a_ladder_that_nobody_calibrated_says_what_to_do() {
 fn doctor_believes_neither_a_stale_nor_an_edited_calibration() {
     let devices = match calibration::devices() {
         Ok(devices) => devices,
-        Err(Failure::Internal(why)) => return println!("not checked: {why}"),
+        Err(Failure::Internal(why)) => return crate::not_checked(&why),
         Err(failure) => panic!("{failure}"),
     };
     let folder = std::env::temp_dir().join(format!("tensorguard-doctor-{}", std::process::id()));

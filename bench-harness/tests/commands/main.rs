@@ -14,3 +14,10 @@ mod record;
 mod scratch;
 mod validate;
 mod whole;
+
+/// Ends a check that needs a device where there is none: a failure where one is required.
+fn not_checked(why: &str) {
+    let required = std::env::var("REQUIRE_BACKENDS").unwrap_or_default();
+    assert!(!required.split(',').any(|name| name.trim() == "wgpu"), "REQUIRE_BACKENDS wants wgpu, but {why}");
+    println!("not checked: {why}");
+}

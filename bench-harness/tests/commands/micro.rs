@@ -19,7 +19,7 @@ fn a_device_is_named_with_its_kind_and_its_kernels_are_held_against_its_copy_rat
     let options = shaders::Options::default();
     let device = match tensorguard::device::open(options) {
         Ok((_, device)) => device.to_string(),
-        Err(why) => return println!("not checked: {why}"),
+        Err(why) => return crate::not_checked(&why.to_string()),
     };
     let out = scratch("device");
     let filter = "size==10kb && backend==wgpu && kernel==encrypt";
