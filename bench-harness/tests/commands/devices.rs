@@ -1,6 +1,7 @@
 //! The command and the devices of a machine: which adapter, what is remembered of it, and no GPU driver at all.
 #![cfg(target_os = "linux")]
 
+use crate::scratch::Scratch;
 use std::fs;
 use std::process::{Command, Output};
 use tensorguard::calibration::{self, Calibration, Fingerprint, Measured};
@@ -45,21 +46,19 @@ fn calibrate_stops_with_the_reason() {
 #[test]
 fn an_adapter_that_is_named_and_not_there_is_no_other_one() {
     const NAME: &str = "no such adapter";
-    let out = std::env::temp_dir().join(format!("tensorguard-adapter-{}", std::process::id()));
+    let out = Scratch::new("adapter");
     let out = out.to_str().expect("a path in Unicode");
     let micro =
         ["micro", "--smoke", "--filter", "kernel==sum && size==10kb && clients==2 && backend==wgpu", "--out", out];
-    let by_option = tensorguard(&[&micro[..], &["--adapter", NAME]].concat(), &[]);
-    let by_variable = tensorguard(&micro, &[("TENSORGUARD_ADAPTER", NAME)]);
+    let micro = tensorguard(&micro, &[("TENSORGUARD_ADAPTER", NAME)]);
     let calibrate = tensorguard(&["calibrate", "--adapter", NAME], &[("TENSORGUARD_CACHE", out)]);
     let validate = tensorguard(&["validate", "--smoke", "--backend", "wgpu", "--out", out, "--adapter", NAME], &[]);
     assert_eq!([calibrate.status.code(), validate.status.code()], [Some(2); 2]);
-    for output in [by_option, by_variable, calibrate, validate] {
+    for output in [micro, calibrate, validate] {
         let text = said(&output);
         // Without any adapter there is none to be named.
         assert!(text.contains(&format!("`{NAME}` in its name")) || text.contains("install a driver"), "{text}");
     }
-    let _ = fs::remove_dir_all(out);
 }
 
 #[test]
@@ -80,7 +79,7 @@ fn doctor_believes_neither_a_stale_nor_an_edited_calibration() {
         Err(Failure::Internal(why)) => return crate::not_checked(&why),
         Err(failure) => panic!("{failure}"),
     };
-    let folder = std::env::temp_dir().join(format!("tensorguard-doctor-{}", std::process::id()));
+    let folder = Scratch::new("doctor");
     let file = folder.join("calibration.json");
     // Of this test's own file, which is another program than the command.
     let cpu = kernels::cpu::Cpu::best(1);
@@ -94,7 +93,6 @@ fn doctor_believes_neither_a_stale_nor_an_edited_calibration() {
     let written = fs::read_to_string(&file).expect("the file");
     fs::write(&file, written.replacen("a device", "b device", 1)).expect("an edit");
     assert!(doctor().contains("not believed, for it was changed: its checksum does not fit"));
-    fs::remove_dir_all(&folder).expect("it was made");
 }
 
 #[test]

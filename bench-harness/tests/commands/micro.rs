@@ -21,7 +21,7 @@ fn a_device_is_named_with_its_kind_and_its_kernels_are_held_against_its_copy_rat
         Ok((_, device)) => device.to_string(),
         Err(why) => return crate::not_checked(&why.to_string()),
     };
-    let out = scratch("device");
+    let out = Scratch::new("micro-device");
     let filter = "size==10kb && backend==wgpu && kernel==encrypt";
     let (folder, record) = run(&request(filter), &out, None).expect("a run");
     assert_eq!(record.environment.gpu.as_deref(), Some(device.as_str()));
@@ -42,7 +42,6 @@ fn a_device_is_named_with_its_kind_and_its_kernels_are_held_against_its_copy_rat
     let page = kernels::page(&all).expect("a page");
     assert!(page.contains("of the copy rate") && !page.contains("so it has no floors"));
     assert!(export::csv(&all).contains("share_of_copy_rate") == row.copy_share.is_some());
-    fs::remove_dir_all(&out).expect("it was made");
 }
 
 #[test]
