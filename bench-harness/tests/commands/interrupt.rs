@@ -85,7 +85,7 @@ impl Scratch {
     /// This command, with what it measures going to `runs`, and without software Vulkan, which would take minutes.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = tensorguard(&words(args));
-        command.current_dir(&self).env("VK_DRIVER_FILES", "/nowhere/none.json");
+        command.current_dir(self).env("VK_DRIVER_FILES", "/nowhere/none.json");
         command.env("VK_ICD_FILENAMES", "/nowhere/none.json").stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
