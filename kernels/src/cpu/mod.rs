@@ -375,8 +375,10 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "an interpreter has none of the vector instructions")]
     fn added_small_coefficients_equal_the_definition() {
+        // To an interpreter the last one is hours.
+        let lengths: &[usize] = if cfg!(miri) { &[0, 4, 60, 64, 68] } else { &[0, 4, 60, 64, 68, 4096] };
         for cpu in Cpu::present(1) {
-            for length in [0, 4, 60, 64, 68, 4096] {
+            for &length in lengths {
                 let (mut sum, mut drawn) = (vec![99; length], vec![0; length]);
                 cpu.small_add(&[5; 32], Domain::S, 3, &mut sum);
                 crate::expand::small(&[5; 32], Domain::S, 3, &mut drawn);
