@@ -1,0 +1,201 @@
+//! Rows: times, what the device gives at best, and the floor of a kernel made of that.
+
+use super::{Effort, Keep, Row, is_stand_in};
+use crate::failure::Failure;
+use crate::floor::Needs;
+use crate::record::Measure;
+use crate::stats::median;
+use cuda::{Ceiling, Cuda, Link, Resident};
+use kernels::Fault;
+use std::time::Instant;
+
+const SAMPLES: usize = 15;
+/// Below this, large batches are a quarter as large.
+const MUCH_MEMORY: u64 = 12 << 30;
+
+/// The rows that are limits.
+const COPY: &str = "copy on the device, read and written";
+const PRODUCTS: &str = "products of words, as products mod p have them";
+const INSTRUCTIONS: &str = "instructions";
+
+/// A limit that was measured.
+struct Limit {
+    name: &'static str,
+    /// Bytes, products or instructions in a run.
+    count: f64,
+    time_ns: f64,
+}
+
+pub(super) struct Bench<'a> {
+    pub(super) cuda: &'a Cuda,
+    effort: Effort,
+    rows: Vec<Row>,
+    keep: Keep<'a>,
+    /// Copies, products, instructions.
+    limits: Vec<Limit>,
+    is_stand_in: bool,
+}
+
+/// How the median becomes a figure.
+#[derive(Clone, Copy)]
+pub(super) enum Scale {
+    /// This many units; per nanosecond they are giga-units per second.
+    GigaPerSecond(f64, &'static str),
+    /// Nanoseconds for one of this many.
+    NanosecondsPer(f64),
+}
+
+/// What was timed, and by which clock.
+pub(super) struct Times {
+    samples_ns: Vec<u64>,
+    clock: Measure,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(cuda: &'a Cuda, effort: Effort, keep: Keep<'a>) -> Self {
+        let is_stand_in = is_stand_in(cuda.facts());
+        Self { cuda, effort, rows: Vec::new(), keep, limits: Vec::new(), is_stand_in }
+    }
+
+    pub(super) fn all(mut self) -> Result<Vec<Row>, Failure> {
+        self.ceilings()?;
+        self.links()?;
+        self.transforms()?;
+        self.sums()?;
+        self.messages()?;
+        self.dense()?;
+        self.end_to_end()?;
+        Ok(self.rows)
+    }
+
+    /// Something large, smaller on a board with little memory; or what a check takes.
+    pub(super) fn size(&self, full: usize, smoke: usize) -> usize {
+        match self.effort {
+            Effort::Full if self.cuda.facts().memory_bytes < MUCH_MEMORY => full / 4,
+            Effort::Full => full,
+            Effort::Smoke => smoke,
+        }
+    }
+
+    pub(super) fn effort(&self) -> Effort {
+        self.effort
+    }
+
+    fn samples(&self) -> usize {
+        if self.effort == Effort::Full { SAMPLES } else { 3 }
+    }
+
+    /// Device time of `work`, once for warmth and then several times.
+    pub(super) fn time(
+        &self,
+        device: &mut Resident<'_>,
+        mut work: impl FnMut(&mut Resident<'_>) -> Result<(), Fault>,
+    ) -> Result<Times, Failure> {
+        work(device)?;
+        device.wait()?;
+        let samples = (0..self.samples()).map(|_| device.time_ns(&mut work));
+        Ok(Times { samples_ns: samples.collect::<Result<_, _>>()?, clock: Measure::DeviceNs })
+    }
+
+    /// Elapsed time of `work`.
+    pub(super) fn wall(&self, mut work: impl FnMut() -> Result<(), Fault>) -> Result<Times, Failure> {
+        work()?;
+        let mut samples_ns = Vec::new();
+        for _ in 0..self.samples() {
+            let begin = Instant::now();
+            work()?;
+            samples_ns.push(begin.elapsed().as_nanos() as u64);
+        }
+        Ok(Times { samples_ns, clock: Measure::WallNs })
+    }
+
+    /// Keeps a row: a figure and, for a kernel, the share of its floor.
+    pub(super) fn row(
+        &mut self,
+        name: String,
+        times: Times,
+        scale: Scale,
+        needs: Option<Needs>,
+    ) -> Result<(), Failure> {
+        let Times { samples_ns, clock } = times;
+        let time_ns = middle(&samples_ns);
+        let (value, unit) = match scale {
+            Scale::GigaPerSecond(units, unit) => (units / time_ns, unit),
+            Scale::NanosecondsPer(units) => (time_ns / units, "ns"),
+        };
+        let is_timed = time_ns > 0.0 && !self.is_stand_in;
+        let limits = needs.map_or(Vec::new(), |needs| self.asked(needs));
+        let floors = self.limits.iter().zip(&limits).map(|(limit, (name, times))| (times * limit.time_ns, *name));
+        let floor = floors.reduce(|largest, floor| if floor.0 > largest.0 { floor } else { largest });
+        let share = floor.map(|(floor_ns, name)| (floor_ns / time_ns, name)).filter(|_| is_timed);
+        let value = is_timed.then_some(value);
+        self.kept(Row { name, value, unit, share, limits, clock, not_run: None, samples_ns })
+    }
+
+    /// A row of what this device cannot do.
+    pub(super) fn not_run(&mut self, name: String, why: &'static str) -> Result<(), Failure> {
+        let (limits, samples_ns) = (Vec::new(), Vec::new());
+        let clock = Measure::DeviceNs;
+        self.kept(Row { name, value: None, unit: "", share: None, limits, clock, not_run: Some(why), samples_ns })
+    }
+
+    fn kept(&mut self, row: Row) -> Result<(), Failure> {
+        (self.keep)(&row)?;
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// How many runs of each limit a kernel asks for, in the order of the limits.
+    fn asked(&self, needs: Needs) -> Vec<(&'static str, f64)> {
+        // An instruction multiplies and adds: the difference in a product mod p is none of its own.
+        let instructions = needs.operations - needs.products / 3;
+        let counts = [needs.bytes, needs.products, instructions];
+        self.limits.iter().zip(counts).map(|(limit, count)| (limit.name, count as f64 / limit.count)).collect()
+    }
+
+    fn limit(&mut self, name: &'static str, times: Times, count: f64, unit: &'static str) -> Result<(), Failure> {
+        let time_ns = middle(&times.samples_ns);
+        self.row(name.to_owned(), times, Scale::GigaPerSecond(count, unit), None)?;
+        self.limits.push(Limit { name, count, time_ns });
+        Ok(())
+    }
+
+    /// What the device gives at best: copies, products, instructions; and how long a launch takes.
+    fn ceilings(&mut self) -> Result<(), Failure> {
+        let bytes = self.size(1 << 29, 1 << 16);
+        let mut device = self.cuda.resident()?;
+        let (from, to) = (device.buffer(bytes)?, device.buffer(bytes)?);
+        let times = self.time(&mut device, |device| device.copy(from, to, bytes))?;
+        self.limit(COPY, times, 2.0 * bytes as f64, "GB/s")?;
+        let blocks = self.cuda.facts().multiprocessors as usize * 32;
+        let rounds = if self.effort == Effort::Full { 4096 } else { 2 };
+        let sink = device.buffer(4 * 256 * blocks)?;
+        for (ceiling, name) in [(Ceiling::Products, PRODUCTS), (Ceiling::Instructions, INSTRUCTIONS)] {
+            let times = self.time(&mut device, |device| device.ceiling(ceiling, sink, blocks, rounds))?;
+            let count = ceiling.per_round() as f64 * f64::from(rounds) * 256.0 * blocks as f64;
+            self.limit(name, times, count, "G/s")?;
+        }
+        let launches = if self.effort == Effort::Full { 1000 } else { 3 };
+        let launch = |device: &mut Resident<'_>| device.ceiling(Ceiling::Products, sink, 1, 0);
+        let times = self.time(&mut device, |device| (0..launches).try_for_each(|_| launch(device)))?;
+        self.row("launch, one after the other".into(), times, Scale::NanosecondsPer(f64::from(launches)), None)?;
+        let times = self.wall(|| launch(&mut device).and_then(|()| device.wait()))?;
+        self.row("launch and wait, elapsed".into(), times, Scale::NanosecondsPer(1.0), None)
+    }
+
+    /// What crosses between pinned memory and the device, either way: the limit of jobs with transfers.
+    fn links(&mut self) -> Result<(), Failure> {
+        let bytes = self.size(1 << 28, 1 << 16);
+        let mut device = self.cuda.resident()?;
+        let buffer = device.buffer(bytes)?;
+        for (link, name) in [(Link::ToDevice, "copy to the device"), (Link::ToHost, "copy to the host")] {
+            let times = self.time(&mut device, |device| device.link(link, buffer))?;
+            self.row(name.into(), times, Scale::GigaPerSecond(bytes as f64, "GB/s"), None)?;
+        }
+        Ok(())
+    }
+}
+
+fn middle(samples_ns: &[u64]) -> f64 {
+    median(&samples_ns.iter().map(|&ns| ns as f64).collect::<Vec<_>>())
+}
