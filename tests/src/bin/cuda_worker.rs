@@ -33,8 +33,14 @@ fn main() -> ExitCode {
             return suite(&cuda.with_piece_bytes(1).with_allocation(Allocation::Separate), prefixes);
         }
         ["jobs"] => jobs(&cuda),
-        ["large"] => large(&cuda),
-        ["resident"] => resident(&cuda).expect("the stand-in does every job"),
+        ["large"] => {
+            large(&cuda);
+            println!("long polynomials: as by the definition");
+        }
+        ["resident"] => {
+            resident(&cuda).expect("the stand-in does every job");
+            println!("jobs on data that stays on the device: as by the definition");
+        }
         ["repeat", job, times] => repeat(&cuda.with_piece_bytes(1), job, times.parse().expect("a number")),
         _ => {
             eprintln!(
@@ -271,7 +277,8 @@ fn resident(cuda: &Cuda) -> Result<(), Fault> {
         let (marked, mut read_back) = (device.upload(&[MARKED_WORD; 64])?, [0; 32]);
         device.read(marked.after(128), &mut read_back)?;
         assert_eq!(read_back, [MARKED_WORD; 32]);
-        assert!(catch_unwind(AssertUnwindSafe(|| marked.after(260))).is_err(), "past a buffer's end");
+        assert!(catch_unwind(AssertUnwindSafe(|| marked.after(272))).is_err(), "past a buffer's end");
+        assert!(catch_unwind(AssertUnwindSafe(|| marked.after(4))).is_err(), "where no kernel can read");
         let other = cuda.resident()?.buffer(4)?;
         assert!(catch_unwind(AssertUnwindSafe(|| device.copy(other, other, 4))).is_err(), "another's buffer");
         let other = encoding_like(&encoding);
