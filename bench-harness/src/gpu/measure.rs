@@ -124,10 +124,8 @@ impl<'a> Bench<'a> {
             Scale::NanosecondsPer(units) => (time_ns / units, "ns"),
         };
         let is_timed = time_ns > 0.0 && !self.is_stand_in;
-        let limits = needs.map_or(Vec::new(), |needs| self.asked(needs));
-        let floors = self.limits.iter().zip(&limits).map(|(limit, (name, times))| (times * limit.time_ns, *name));
-        let floor = floors.reduce(|largest, floor| if floor.0 > largest.0 { floor } else { largest });
-        let share = floor.map(|(floor_ns, name)| (floor_ns / time_ns, name)).filter(|_| is_timed);
+        let limits = needs.map_or(Vec::new(), |needs| asked(&self.limits, needs));
+        let share = share(&self.limits, &limits, time_ns).filter(|_| is_timed);
         let value = is_timed.then_some(value);
         self.kept(Row { name, value, unit, share, limits, clock, not_run: None, samples_ns })
     }
@@ -143,14 +141,6 @@ impl<'a> Bench<'a> {
         (self.keep)(&row)?;
         self.rows.push(row);
         Ok(())
-    }
-
-    /// How many runs of each limit a kernel asks for, in the order of the limits.
-    fn asked(&self, needs: Needs) -> Vec<(&'static str, f64)> {
-        // An instruction multiplies and adds: the difference in a product mod p is none of its own.
-        let instructions = needs.operations - needs.products / 3;
-        let counts = [needs.bytes, needs.products, instructions];
-        self.limits.iter().zip(counts).map(|(limit, count)| (limit.name, count as f64 / limit.count)).collect()
     }
 
     fn limit(&mut self, name: &'static str, times: Times, count: f64, unit: &'static str) -> Result<(), Failure> {
@@ -198,4 +188,37 @@ impl<'a> Bench<'a> {
 
 fn middle(samples_ns: &[u64]) -> f64 {
     median(&samples_ns.iter().map(|&ns| ns as f64).collect::<Vec<_>>())
+}
+
+/// How many runs of each limit a kernel asks for: copies, products, instructions.
+fn asked(limits: &[Limit], needs: Needs) -> Vec<(&'static str, f64)> {
+    // An instruction multiplies and adds: the difference in a product mod p is none of its own.
+    let instructions = needs.operations - needs.products / 3;
+    let counts = [needs.bytes, needs.products, instructions];
+    limits.iter().zip(counts).map(|(limit, count)| (limit.name, count as f64 / limit.count)).collect()
+}
+
+/// The largest of what the limits would each take, over the time that was taken, and which limit that is.
+fn share(limits: &[Limit], asked: &[(&'static str, f64)], time_ns: f64) -> Option<(f64, &'static str)> {
+    let floors = limits.iter().zip(asked).map(|(limit, (name, times))| (times * limit.time_ns / time_ns, *name));
+    floors.reduce(|largest, floor| if floor.0 > largest.0 { floor } else { largest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_is_the_largest_of_what_each_limit_would_take() {
+        let limit = |name, count, time_ns| Limit { name, count, time_ns };
+        // Two bytes, three products and four instructions in a nanosecond.
+        let limits = [limit(COPY, 200.0, 100.0), limit(PRODUCTS, 30.0, 10.0), limit(INSTRUCTIONS, 8.0, 2.0)];
+        let needs = |bytes, products, operations| Needs { bytes, products, operations, ..Needs::default() };
+        let found = |needs, time_ns| share(&limits, &asked(&limits, needs), time_ns);
+        assert_eq!(found(needs(20, 9, 9), 40.0), Some((0.25, COPY)));
+        assert_eq!(found(needs(2, 9, 9), 4.0), Some((0.75, PRODUCTS)));
+        // Of nine products mod p's words three are differences, which an instruction has with its product.
+        assert_eq!(found(needs(2, 9, 19), 8.0), Some((0.5, INSTRUCTIONS)));
+        assert_eq!(share(&limits, &[], 1.0), None);
+    }
 }

@@ -176,6 +176,9 @@ pub fn gpu_row(journal: &mut Journal, prefix: &str, row: &Row) -> Result<(), Fai
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Machine;
+    use crate::record::Measure;
+    use crate::record::verify::verify;
 
     #[test]
     fn what_was_checked_before_is_in_the_record_or_refused() {
@@ -187,5 +190,39 @@ mod tests {
         for wrong in ["", "suite-cuda", "suite-cuda\tperhaps\t", "suite-cuda ok 12 s"] {
             assert!(checked(wrong).is_err(), "{wrong}");
         }
+    }
+    fn row(name: &str, samples_ns: &[u64], limits: &[(&'static str, f64)]) -> Row {
+        Row {
+            name: name.to_owned(),
+            value: Some(1.0),
+            unit: "ns",
+            share: limits.first().map(|&(name, _)| (1.0, name)),
+            limits: limits.to_vec(),
+            clock: Measure::DeviceNs,
+            not_run: None,
+            samples_ns: samples_ns.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_share_is_computed_again_from_the_limits_of_the_same_record() {
+        let out = std::env::temp_dir().join(format!("tensorguard-share-{}", std::process::id()));
+        let environment = Environment { machine: Machine::look(), engine: "cuda".into(), gpu: Some("a GPU".into()) };
+        let plan = Plan { command: "gpu", what: "a-gpu", config: BTreeMap::new(), corpus_sha256: None, environment };
+        let mut journal = Journal::begin(&out, plan).expect("a journal");
+        let mut keep = |row: &Row| gpu_row(&mut journal, "cuda ", row).expect("a row");
+        keep(&row("copies", &[90, 100, 110], &[]));
+        keep(&row("products", &[10, 10, 10], &[]));
+        keep(&row("a kernel", &[600, 500, 700], &[("copies", 3.0), ("products", 20.0)]));
+        keep(&Row { not_run: Some("too large"), ..row("another", &[], &[]) });
+        let (folder, record) = journal.finish(|_| String::new()).expect("a record");
+        let kernel = record.cells.iter().find(|cell| cell.id == "cuda a kernel").expect("the kernel");
+        let share = kernel.stages.iter().find(|stage| stage.name == SHARE).expect("its share");
+        // Three copies of 100 are more than twenty products of 10.
+        assert_eq!(share.derived, Some(0.5));
+        assert!(record.cells.iter().any(|cell| cell.id == "cuda another" && cell.not_run.is_some()));
+        let verified = verify(&folder).expect("it can be read");
+        assert!(verified.differences.is_empty(), "{:?}", verified.differences);
+        std::fs::remove_dir_all(&out).expect("the folder is ours");
     }
 }
