@@ -72,6 +72,8 @@ pub struct Row {
     pub limits: Vec<(&'static str, f64)>,
     /// Whose nanoseconds the samples are: the device's own, or elapsed ones for whole jobs.
     pub clock: Measure,
+    /// Runs in a sample.
+    pub repetitions: u64,
     /// Why it was not measured, if it was not.
     pub not_run: Option<&'static str>,
     /// All samples, in nanoseconds. In a file of their own.

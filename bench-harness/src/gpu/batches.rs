@@ -156,7 +156,7 @@ impl Bench<'_> {
 
     pub(super) fn messages(&mut self) -> Result<(), Failure> {
         for (name, encoding) in suites()? {
-            self.message(name, &encoding, self.size(25_000_000, 20_000))?;
+            self.message(name, &encoding, self.size(100_000_000, 20_000))?;
         }
         Ok(())
     }

@@ -10,6 +10,10 @@ use kernels::Fault;
 use std::time::Instant;
 
 const SAMPLES: usize = 15;
+/// A sample on the device takes this long at least, of runs queued one after the other: what the host needs to queue one is then hidden
+/// behind the one before, where the device needs longer.
+const SAMPLE_NS: u64 = 4_000_000;
+const MOST_RUNS: u64 = 64;
 /// Below this, large batches are a quarter as large.
 const MUCH_MEMORY: u64 = 12 << 30;
 
@@ -48,7 +52,17 @@ pub(super) enum Scale {
 /// What was timed, and by which clock.
 pub(super) struct Times {
     samples_ns: Vec<u64>,
+    /// Runs in a sample.
+    repetitions: u64,
     clock: Measure,
+}
+
+impl Times {
+    /// Of one run.
+    fn median_ns(&self) -> f64 {
+        let samples: Vec<f64> = self.samples_ns.iter().map(|&ns| ns as f64).collect();
+        median(&samples) / self.repetitions as f64
+    }
 }
 
 impl<'a> Bench<'a> {
@@ -85,16 +99,19 @@ impl<'a> Bench<'a> {
         if self.effort == Effort::Full { SAMPLES } else { 3 }
     }
 
-    /// Device time of `work`, once for warmth and then several times.
+    /// Device time of `work`, twice for warmth and then several samples of as many runs as it takes.
     pub(super) fn time(
         &self,
         device: &mut Resident<'_>,
         mut work: impl FnMut(&mut Resident<'_>) -> Result<(), Fault>,
     ) -> Result<Times, Failure> {
         work(device)?;
-        device.wait()?;
-        let samples = (0..self.samples()).map(|_| device.time_ns(&mut work));
-        Ok(Times { samples_ns: samples.collect::<Result<_, _>>()?, clock: Measure::DeviceNs })
+        let once_ns = device.time_ns(&mut work)?;
+        let repetitions =
+            if self.effort == Effort::Full { (SAMPLE_NS / once_ns.max(1)).clamp(1, MOST_RUNS) } else { 1 };
+        let runs = |device: &mut Resident<'_>| (0..repetitions).try_for_each(|_| work(device));
+        let samples_ns = samples_of(device, self.samples(), runs)?;
+        Ok(Times { samples_ns, repetitions, clock: Measure::DeviceNs })
     }
 
     /// Elapsed time of `work`.
@@ -106,7 +123,7 @@ impl<'a> Bench<'a> {
             work()?;
             samples_ns.push(begin.elapsed().as_nanos() as u64);
         }
-        Ok(Times { samples_ns, clock: Measure::WallNs })
+        Ok(Times { samples_ns, repetitions: 1, clock: Measure::WallNs })
     }
 
     /// Keeps a row: a figure and, for a kernel, the share of its floor.
@@ -117,8 +134,8 @@ impl<'a> Bench<'a> {
         scale: Scale,
         needs: Option<Needs>,
     ) -> Result<(), Failure> {
-        let Times { samples_ns, clock } = times;
-        let time_ns = middle(&samples_ns);
+        let time_ns = times.median_ns();
+        let Times { samples_ns, repetitions, clock } = times;
         let (value, unit) = match scale {
             Scale::GigaPerSecond(units, unit) => (units / time_ns, unit),
             Scale::NanosecondsPer(units) => (time_ns / units, "ns"),
@@ -127,14 +144,22 @@ impl<'a> Bench<'a> {
         let limits = needs.map_or(Vec::new(), |needs| asked(&self.limits, needs));
         let share = share(&self.limits, &limits, time_ns).filter(|_| is_timed);
         let value = is_timed.then_some(value);
-        self.kept(Row { name, value, unit, share, limits, clock, not_run: None, samples_ns })
+        self.kept(Row { name, value, unit, share, limits, clock, repetitions, not_run: None, samples_ns })
     }
 
     /// A row of what this device cannot do.
     pub(super) fn not_run(&mut self, name: String, why: &'static str) -> Result<(), Failure> {
-        let (limits, samples_ns) = (Vec::new(), Vec::new());
-        let clock = Measure::DeviceNs;
-        self.kept(Row { name, value: None, unit: "", share: None, limits, clock, not_run: Some(why), samples_ns })
+        self.kept(Row {
+            name,
+            value: None,
+            unit: "",
+            share: None,
+            limits: Vec::new(),
+            clock: Measure::DeviceNs,
+            repetitions: 1,
+            not_run: Some(why),
+            samples_ns: Vec::new(),
+        })
     }
 
     fn kept(&mut self, row: Row) -> Result<(), Failure> {
@@ -144,7 +169,7 @@ impl<'a> Bench<'a> {
     }
 
     fn limit(&mut self, name: &'static str, times: Times, count: f64, unit: &'static str) -> Result<(), Failure> {
-        let time_ns = middle(&times.samples_ns);
+        let time_ns = times.median_ns();
         self.row(name.to_owned(), times, Scale::GigaPerSecond(count, unit), None)?;
         self.limits.push(Limit { name, count, time_ns });
         Ok(())
@@ -186,8 +211,12 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn middle(samples_ns: &[u64]) -> f64 {
-    median(&samples_ns.iter().map(|&ns| ns as f64).collect::<Vec<_>>())
+fn samples_of(
+    device: &mut Resident<'_>,
+    count: usize,
+    mut runs: impl FnMut(&mut Resident<'_>) -> Result<(), Fault>,
+) -> Result<Vec<u64>, Fault> {
+    (0..count).map(|_| device.time_ns(&mut runs)).collect()
 }
 
 /// How many runs of each limit a kernel asks for: copies, products, instructions.

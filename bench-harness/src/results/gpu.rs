@@ -160,7 +160,7 @@ pub fn gpu_row(journal: &mut Journal, prefix: &str, row: &Row) -> Result<(), Fai
     }
     let name = cell(journal, name, TIME, &[("unit", Property::from(row.unit))], ("run", 1))?;
     for (turn, &time_ns) in row.samples_ns.iter().enumerate() {
-        journal.write(&sample(&name, TIME, OURS, turn, 1, [(row.clock, time_ns.into())]))?;
+        journal.write(&sample(&name, TIME, OURS, turn, row.repetitions, [(row.clock, time_ns.into())]))?;
     }
     // A stand-in has no times, and so no share.
     if row.share.is_none() {
@@ -199,6 +199,7 @@ mod tests {
             share: limits.first().map(|&(name, _)| (1.0, name)),
             limits: limits.to_vec(),
             clock: Measure::DeviceNs,
+            repetitions: 2,
             not_run: None,
             samples_ns: samples_ns.to_vec(),
         }
@@ -218,7 +219,8 @@ mod tests {
         let (folder, record) = journal.finish(|_| String::new()).expect("a record");
         let kernel = record.cells.iter().find(|cell| cell.id == "cuda a kernel").expect("the kernel");
         let share = kernel.stages.iter().find(|stage| stage.name == SHARE).expect("its share");
-        // Three copies of 100 are more than twenty products of 10.
+        // Samples are of two runs. Three copies of 50 are more than twenty products of 5.
+        assert_eq!(record.figure("cuda copies", TIME, OURS, Measure::DeviceNs).map(|figure| figure.median), Some(50.0));
         assert_eq!(share.derived, Some(0.5));
         assert!(record.cells.iter().any(|cell| cell.id == "cuda another" && cell.not_run.is_some()));
         let verified = verify(&folder).expect("it can be read");
