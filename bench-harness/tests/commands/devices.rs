@@ -1,6 +1,7 @@
 //! The command where there is no GPU driver at all.
 #![cfg(target_os = "linux")]
 
+use crate::scratch::Scratch;
 use std::process::{Command, Output};
 
 /// Runs the command with drivers that do not exist.
@@ -58,8 +59,7 @@ fn over_stand_in(arguments: &[&str]) -> Option<Output> {
 
 #[test]
 fn a_record_of_a_gpu_says_what_was_checked_and_compares_with_other_commits() {
-    let out = std::env::temp_dir().join(format!("tensorguard-gpu-{}", std::process::id()));
-    std::fs::create_dir_all(&out).expect("a folder");
+    let out = Scratch::new("gpu");
     let checks = out.join("checks.tsv");
     std::fs::write(&checks, "suite\tok\t78 passed\nracecheck\tnot run\tno tool\n").expect("a file");
     let (folder, file) = (out.display().to_string(), checks.display().to_string());
@@ -84,5 +84,4 @@ fn a_record_of_a_gpu_says_what_was_checked_and_compares_with_other_commits() {
     // A stand-in has no times that would be worth keeping.
     let refused = over_stand_in(&["gpu", "--out", &folder]).expect("the tools are there");
     assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
-    std::fs::remove_dir_all(&out).expect("the folder is ours");
 }
