@@ -18,9 +18,12 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
     // An archive knows no commit, and then the program knows none.
-    if let Some(commit) = package.parent().and_then(commit) {
+    let commit = package.parent().and_then(commit);
+    if let Some(commit) = &commit {
         println!("cargo::rustc-env=TENSORGUARD_COMMIT={commit}");
     }
+    let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
+    println!("cargo::rustc-env=TENSORGUARD_VERSION={version}, commit {}", commit.as_deref().unwrap_or("unknown"));
 }
 
 /// The commit of the checkout in `top`, and `+changes` where its files differ from it.

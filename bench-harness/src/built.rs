@@ -8,6 +8,9 @@ pub const COMMIT: Option<&str> = option_env!("TENSORGUARD_COMMIT");
 /// Behind a commit that files differed from.
 const CHANGES: &str = "+changes";
 
+/// The version and the commit, in words.
+pub const VERSION: &str = env!("TENSORGUARD_VERSION");
+
 /// The commit that this program was built from.
 #[must_use]
 pub fn from() -> Option<Git> {

@@ -122,7 +122,7 @@ fn tools() -> Vec<Found> {
 }
 
 /// Name, capability and driver of a GPU in one line.
-fn gpu(facts: &Facts) -> String {
+pub(crate) fn gpu(facts: &Facts) -> String {
     let Facts { name, capability, driver, multiprocessors, .. } = facts;
     let version = |number: u32, unit: u32, step: u32| format!("{}.{}", number / unit, number % unit / step);
     let (capability, driver) = (version(*capability, 10, 1), version(*driver, 1000, 10));

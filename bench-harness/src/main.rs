@@ -10,6 +10,7 @@ use commands::{
     table, validate, verify,
 };
 use std::process::ExitCode;
+use tensorguard::built;
 use tensorguard::device;
 use tensorguard::failure::Failure;
 use tensorguard::progress::{self, Mode};
@@ -22,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Without a command: a first look at the matrix, in under a minute. Robots learn, encrypt, a server adds, the key holder opens
 /// the mean, a gate judges it, the fleet takes it; every step runs here. Prints where the report is.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version = built::VERSION, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

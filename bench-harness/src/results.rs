@@ -1,12 +1,11 @@
 //! What `compare-peers` and `gpu` keep: their measurements as lines of a journal.
 
 mod earlier;
+mod gpu;
 
-use crate::built;
 use crate::compare::{Comparison, Effort, ITSELF, Row};
 use crate::end_to_end::{Absent, Party};
 use crate::failure::Failure;
-use crate::gpu::{self, Opened};
 use crate::machine::Machine;
 use crate::memory::Server;
 use crate::record::fold::AGAIN;
@@ -15,6 +14,7 @@ use crate::record::{Environment, Label, Line, Measure, Property, Sample};
 use crate::rounds::Facts;
 use crate::scaling::Scaling;
 pub use earlier::Earlier;
+pub use gpu::{GpuRun, gpu_row};
 use serde_json::{Number, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -261,39 +261,4 @@ fn scaling_lines(scaling: &Scaling) -> Vec<Line> {
         }
     }
     lines
-}
-
-/// Begins a new folder below `parent` for what will be measured on a GPU.
-///
-/// # Errors
-/// Those of [`Journal::begin`].
-pub fn begin_gpu(parent: &Path, opened: &Opened) -> Result<Journal, Failure> {
-    let Opened { machine, device, .. } = opened;
-    let environment =
-        Environment { machine: machine.clone(), engine: "cuda".to_owned(), gpu: Some(device.to_string()) };
-    let plan = Plan {
-        command: "gpu",
-        what: &format!("{}-gpu", device.label()),
-        config: BTreeMap::from([("commit".to_owned(), json!(built::COMMIT))]),
-        corpus_sha256: None,
-        environment,
-    };
-    Journal::begin(parent, plan)
-}
-
-/// A row of a GPU, as a cell.
-///
-/// # Errors
-/// [`Failure::Internal`] where it cannot be written.
-pub fn gpu_row(journal: &mut Journal, prefix: &str, row: &gpu::Row) -> Result<(), Failure> {
-    let mut properties = vec![("unit", Property::from(row.unit))];
-    if let Some((floor, which)) = row.floor {
-        properties.push(("floor", Property::Number(floor)));
-        properties.push(("floor_of", which.into()));
-    }
-    let name = cell(journal, format!("{prefix}{}", row.name), "time", &properties, ("run", 1))?;
-    for (turn, &time_ns) in row.samples_ns.iter().enumerate() {
-        journal.write(&sample(&name, "time", "ours", turn, 1, [(row.clock, time_ns.into())]))?;
-    }
-    Ok(())
 }

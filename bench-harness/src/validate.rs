@@ -11,6 +11,7 @@ pub mod vectors;
 
 use crate::backends::{self, Listed};
 use crate::device;
+use crate::doctor;
 use crate::failure::Failure;
 use crate::found::Found;
 use crate::gpu::{self, Report};
@@ -216,7 +217,7 @@ fn listed(names: &[String]) -> Result<Vec<Listed>, Failure> {
 }
 
 fn open_journal(request: &Request, parent: &Path, resume: Option<&Path>) -> Result<(Journal, Vec<Line>), Failure> {
-    let cuda = Cuda::new().ok().map(|cuda| cuda.facts().name.clone());
+    let cuda = Cuda::new().ok().map(|cuda| doctor::gpu(cuda.facts()));
     let adapter = || Some(device::open(shaders::Options::default()).ok()?.1.to_string());
     let environment =
         Environment { machine: Machine::look(), engine: Cpu::best(1).name().to_owned(), gpu: cuda.or_else(adapter) };

@@ -5,10 +5,13 @@
 // reads too early, or frees too early, gets wrong words here.
 //
 // TENSORGUARD_SHIM_FAIL=cuLaunchKernel:2:719   the second call of that function fails with that code
+// TENSORGUARD_SHIM_SWEEP=719                   the n-th time that the device is opened, the n-th call after that fails with that code
+// TENSORGUARD_SHIM_CRASH=719                   the same for the n-th piece of work on a stream: it fails when it is run, and the context with it
+// TENSORGUARD_SHIM_DRIVER=11040                the driver's version
 // TENSORGUARD_SHIM_CAPABILITY=87               compute capability
 // TENSORGUARD_SHIM_MEMORY=1000000              bytes of device memory
 // TENSORGUARD_SHIM_INTEGRATED=1                memory shared with the host
-// TENSORGUARD_SHIM_LOG=PATH                    a line for each launch, and for each piece of memory freed
+// TENSORGUARD_SHIM_LOG=PATH                    a line for each launch, copy, wait, and piece of memory allocated or freed
 // TENSORGUARD_SHIM_MARK=30                     counts, in memory that is freed, places with sixteen such bytes in a row
 #include "device.hpp"
 
@@ -26,10 +29,12 @@
 typedef int Result;
 enum {
     SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, INVALID_IMAGE = 200, INVALID_CONTEXT = 201,
-    INVALID_HANDLE = 400, NOT_FOUND = 500, LAUNCH_OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719,
+    NO_BINARY_FOR_GPU = 209, UNSUPPORTED_PTX_VERSION = 222, INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600,
+    LAUNCH_OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719,
 };
 
 struct Stream {
+    int number;
     std::deque<std::function<Result()>> work;
     Result failed = SUCCESS;
 };
@@ -54,10 +59,31 @@ static size_t used_bytes = 0;
 static bool initialized = false;
 static thread_local bool has_context = false;
 static int context_token;
+static int retained = 0, opened = 0, streams = 0;
+// Calls, and pieces of work, since the device was opened.
+static int calls_since = 0, works_since = 0;
+// What broke the context: from then on every call answers that.
+static Result broken = SUCCESS;
 
 static const char* setting(const char* name, const char* usual) {
     const char* value = getenv(name);
     return value && *value ? value : usual;
+}
+
+static int number(const char* name, const char* usual) { return atoi(setting(name, usual)); }
+static int capability() { return number("TENSORGUARD_SHIM_CAPABILITY", "87"); }
+static int driver_version() { return number("TENSORGUARD_SHIM_DRIVER", "11040"); }
+static size_t memory_bytes() { return strtoull(setting("TENSORGUARD_SHIM_MEMORY", "4294967296"), nullptr, 10); }
+
+// Shared memory that a block may ask for, by the manual's table.
+static int most_shared_bytes() {
+    switch (capability()) {
+        case 70: case 72: return 98304;
+        case 75: return 65536;
+        case 80: case 87: return 166912;
+        case 86: case 89: case 120: return 101376;
+        default: return 232448;
+    }
 }
 
 static void log_line(const std::string& line) {
@@ -94,16 +120,31 @@ static Result planned(const char* name) {
     std::lock_guard<std::recursive_mutex> guard(lock);                  \
     if (const Result code = planned(name)) return code;                 \
     if (!initialized) return NOT_INITIALIZED
-#define ENTER_CONTEXT(name) \
-    ENTER(name);            \
-    if (!has_context) return INVALID_CONTEXT
+#define ENTER_CONTEXT(name)                           \
+    ENTER(name);                                      \
+    if (!has_context) return INVALID_CONTEXT;         \
+    if (broken) return broken;                        \
+    if (const Result code = swept(name)) return code
 
-static bool inside(uintptr_t at, size_t bytes) {
-    auto next = pieces.upper_bound(at);
-    if (next == pieces.begin()) return false;
+// The code this call shall fail with, by TENSORGUARD_SHIM_SWEEP.
+static Result swept(const char* name) {
+    const Result code = number("TENSORGUARD_SHIM_SWEEP", "0");
+    if (code == SUCCESS || ++calls_since != opened) return SUCCESS;
+    log_line(std::string("swept ") + name);
+    return code;
+}
+
+static bool inside(const std::map<uintptr_t, Piece>& all, uintptr_t at, size_t bytes) {
+    auto next = all.upper_bound(at);
+    if (next == all.begin()) return false;
     auto piece = std::prev(next);
     return at + bytes <= piece->first + piece->second.bytes;
 }
+
+static bool inside(uintptr_t at, size_t bytes) { return inside(pieces, at, bytes); }
+
+// A copy from or to memory that is not pinned makes the real driver wait, which nobody here wants.
+static bool is_pinned(const void* at, size_t bytes) { return inside(pinned, (uintptr_t)at, bytes); }
 
 // A kernel that writes past a piece of memory shows behind it. More than the largest polynomial of two limbs.
 static constexpr size_t GUARD_BYTES = 512 * 1024;
@@ -122,8 +163,11 @@ static bool guards_hold(const char* kernel) {
 static Result run_one(Stream* stream) {
     auto work = std::move(stream->work.front());
     stream->work.pop_front();
-    const Result code = stream->failed ? stream->failed : work();
-    if (code) stream->failed = code;
+    const Result crash = number("TENSORGUARD_SHIM_CRASH", "0");
+    const bool crashes = crash && ++works_since == opened;
+    if (crashes) log_line("crashed");
+    const Result code = broken ? broken : crashes ? crash : work();
+    if (code) stream->failed = broken = code;
     return code;
 }
 
@@ -141,7 +185,7 @@ Result cuInit(unsigned) {
     return SUCCESS;
 }
 Result cuDriverGetVersion(int* version) {
-    *version = 11040;
+    *version = driver_version();
     return SUCCESS;
 }
 Result cuDeviceGetCount(int* count) {
@@ -161,37 +205,45 @@ Result cuDeviceGetName(char* name, int bytes, int) {
 }
 Result cuDeviceGetAttribute(int* value, int attribute, int) {
     ENTER("cuDeviceGetAttribute");
-    const int capability = atoi(setting("TENSORGUARD_SHIM_CAPABILITY", "87"));
     switch (attribute) {
         case 13: *value = 1000000; break;                                         // clock, kHz
         case 16: *value = 2; break;                                               // multiprocessors
         case 18: *value = atoi(setting("TENSORGUARD_SHIM_INTEGRATED", "0")); break;
         case 36: *value = 1000000; break;                                         // memory clock, kHz
         case 37: *value = 128; break;                                             // bus width, bits
-        case 75: *value = capability / 10; break;
-        case 76: *value = capability % 10; break;
-        case 97: *value = capability >= 90 ? 232448 : 166912; break;              // shared memory per block, opted in
+        case 75: *value = capability() / 10; break;
+        case 76: *value = capability() % 10; break;
+        case 97: *value = most_shared_bytes(); break;
         default: return INVALID_VALUE;
     }
     return SUCCESS;
 }
 Result cuDeviceTotalMem_v2(size_t* bytes, int) {
     ENTER("cuDeviceTotalMem_v2");
-    *bytes = strtoull(setting("TENSORGUARD_SHIM_MEMORY", "4294967296"), nullptr, 10);
+    *bytes = memory_bytes();
     return SUCCESS;
 }
 Result cuDevicePrimaryCtxRetain(void** context, int) {
     ENTER("cuDevicePrimaryCtxRetain");
     *context = &context_token;
+    if (retained++ == 0) opened++, calls_since = works_since = 0, broken = SUCCESS;
     return SUCCESS;
 }
 Result cuDevicePrimaryCtxRelease_v2(int) {
     ENTER("cuDevicePrimaryCtxRelease_v2");
-    if (pieces.size() + pinned.size() > 0) log_line("leak " + std::to_string(pieces.size() + pinned.size()));
+    if (--retained > 0) return SUCCESS;
+    // A context takes its memory with it. A broken one gives nothing back before.
+    if (pieces.size() + pinned.size() > 0 && !broken) log_line("leak " + std::to_string(pieces.size() + pinned.size()));
+    for (auto* all : {&pieces, &pinned}) {
+        for (const auto& piece : *all) free((void*)piece.first);
+        all->clear();
+    }
+    used_bytes = 0;
     return SUCCESS;
 }
 Result cuCtxSetCurrent(void* context) {
     ENTER("cuCtxSetCurrent");
+    if (const Result code = swept("cuCtxSetCurrent")) return code;
     if (context && context != &context_token) return INVALID_CONTEXT;
     has_context = context != nullptr;
     return SUCCESS;
@@ -200,7 +252,7 @@ Result cuCtxSetCurrent(void* context) {
 Result cuMemAlloc_v2(uintptr_t* at, size_t bytes) {
     ENTER_CONTEXT("cuMemAlloc_v2");
     if (bytes == 0) return INVALID_VALUE;
-    if (used_bytes + bytes > strtoull(setting("TENSORGUARD_SHIM_MEMORY", "4294967296"), nullptr, 10)) return OUT_OF_MEMORY;
+    if (used_bytes + bytes > memory_bytes()) return OUT_OF_MEMORY;
     void* memory = nullptr;
     if (posix_memalign(&memory, 256, bytes + GUARD_BYTES)) return OUT_OF_MEMORY;
     memset(memory, 0xCD, bytes);
@@ -208,6 +260,7 @@ Result cuMemAlloc_v2(uintptr_t* at, size_t bytes) {
     pieces[(uintptr_t)memory] = {bytes};
     used_bytes += bytes;
     *at = (uintptr_t)memory;
+    log_line("allocate " + std::to_string(bytes));
     return SUCCESS;
 }
 Result cuMemAllocManaged(uintptr_t* at, size_t bytes, unsigned) { return cuMemAlloc_v2(at, bytes); }
@@ -224,10 +277,11 @@ Result cuMemFree_v2(uintptr_t at) {
 Result cuMemHostAlloc(void** at, size_t bytes, unsigned flags) {
     ENTER_CONTEXT("cuMemHostAlloc");
     // Write-combined memory (flag 4) is slow to read: nobody here should ask for it.
-    if (flags & 4) return INVALID_VALUE;
+    if (flags & 4 || bytes == 0) return INVALID_VALUE;
     if (posix_memalign(at, 4096, bytes)) return OUT_OF_MEMORY;
     memset(*at, 0xCD, bytes);
     pinned[(uintptr_t)*at] = {bytes};
+    log_line("allocate pinned " + std::to_string(bytes));
     return SUCCESS;
 }
 Result cuMemFreeHost(void* at) {
@@ -241,7 +295,7 @@ Result cuMemFreeHost(void* at) {
 }
 Result cuStreamCreate(Stream** stream, unsigned) {
     ENTER_CONTEXT("cuStreamCreate");
-    *stream = new Stream;
+    *stream = new Stream{streams++, {}, SUCCESS};
     return SUCCESS;
 }
 Result cuStreamDestroy_v2(Stream* stream) {
@@ -252,6 +306,7 @@ Result cuStreamDestroy_v2(Stream* stream) {
 }
 Result cuStreamSynchronize(Stream* stream) {
     ENTER_CONTEXT("cuStreamSynchronize");
+    log_line("wait on " + std::to_string(stream->number));
     return drain(stream);
 }
 Result cuEventCreate(Event** event, unsigned) {
@@ -277,8 +332,10 @@ Result cuEventSynchronize(Event* event) {
     while (event->stream && !event->reached && !event->stream->work.empty()) run_one(event->stream);
     return event->stream ? event->stream->failed : SUCCESS;
 }
-Result cuEventElapsedTime(float* ms, Event*, Event*) {
+Result cuEventElapsedTime(float* ms, Event* begin, Event* end) {
     ENTER_CONTEXT("cuEventElapsedTime");
+    if (!begin->stream || !end->stream) return INVALID_HANDLE;
+    if (!begin->reached || !end->reached) return NOT_READY;
     *ms = 0;
     return SUCCESS;
 }
@@ -293,13 +350,15 @@ Result cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
 
 Result cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, Stream* stream) {
     ENTER_CONTEXT("cuMemcpyHtoDAsync_v2");
-    if (!inside(to, bytes)) return INVALID_VALUE;
+    if (!inside(to, bytes) || !is_pinned(from, bytes)) return INVALID_VALUE;
+    log_line("send " + std::to_string(bytes) + " on " + std::to_string(stream->number));
     stream->work.push_back([=] { return memcpy((void*)to, from, bytes), SUCCESS; });
     return SUCCESS;
 }
 Result cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, Stream* stream) {
     ENTER_CONTEXT("cuMemcpyDtoHAsync_v2");
-    if (!inside(from, bytes)) return INVALID_VALUE;
+    if (!inside(from, bytes) || !is_pinned(to, bytes)) return INVALID_VALUE;
+    log_line("fetch " + std::to_string(bytes) + " on " + std::to_string(stream->number));
     stream->work.push_back([=] { return memcpy(to, (const void*)from, bytes), SUCCESS; });
     return SUCCESS;
 }
@@ -316,20 +375,31 @@ Result cuMemsetD8Async(uintptr_t at, unsigned char byte, size_t bytes, Stream* s
     return SUCCESS;
 }
 
-// An image is an ELF file or text that ends with a zero byte. It is not run: it must only have what is asked of it.
+// An image is an ELF file or text that ends with a zero byte. It is not run: it must only be for this device and driver, and
+// have what is asked of it.
 Result cuModuleLoadData(Module** module, const void* image) {
     ENTER_CONTEXT("cuModuleLoadData");
     const char* bytes = (const char*)image;
     if (memcmp(bytes, ELFMAG, SELFMAG) == 0) {
+        if ((uintptr_t)image % alignof(Elf64_Ehdr)) return INVALID_VALUE;
         const Elf64_Ehdr* head = (const Elf64_Ehdr*)image;
+        // Where nvcc 13 writes what it compiled for.
+        if ((int)(head->e_flags >> 8 & 0xFF) != capability()) return NO_BINARY_FOR_GPU;
         const size_t sections = head->e_shoff + (size_t)head->e_shnum * head->e_shentsize;
         const size_t segments = head->e_phoff + (size_t)head->e_phnum * head->e_phentsize;
         *module = new Module{std::string(bytes, std::max(sections, segments))};
-    } else if (strstr(bytes, ".version") && strstr(bytes, ".target")) {
-        *module = new Module{bytes};
-    } else {
-        return INVALID_IMAGE;
+        log_line("load image");
+        return SUCCESS;
     }
+    int major = 0, minor = 0, target = 0;
+    const char *version_at = strstr(bytes, "\n.version "), *target_at = strstr(bytes, "\n.target sm_");
+    if (!version_at || sscanf(version_at, "\n.version %d.%d", &major, &minor) != 2) return INVALID_IMAGE;
+    if (!target_at || sscanf(target_at, "\n.target sm_%d", &target) != 1) return INVALID_IMAGE;
+    // CUDA 11.4 takes PTX 7.4, 12.0 takes 8.0, and so on.
+    if (1000 * (major + 4) + 10 * minor > driver_version()) return UNSUPPORTED_PTX_VERSION;
+    if (target > capability()) return NO_BINARY_FOR_GPU;
+    *module = new Module{bytes};
+    log_line("load text");
     return SUCCESS;
 }
 Result cuModuleUnload(Module* module) {
@@ -352,7 +422,7 @@ Result cuModuleGetFunction(Function** function, Module* module, const char* name
 Result cuFuncSetAttribute(Function* function, int attribute, int value) {
     ENTER_CONTEXT("cuFuncSetAttribute");
     // 8: dynamic shared memory.
-    if (attribute != 8 || value > 232448) return INVALID_VALUE;
+    if (attribute != 8 || value > most_shared_bytes()) return INVALID_VALUE;
     function->shared_bytes = std::max<size_t>(function->shared_bytes, value);
     return SUCCESS;
 }
@@ -370,7 +440,8 @@ Result cuLaunchKernel(Function* function, unsigned grid_x, unsigned grid_y, unsi
     if (block_x == 0 || block_x > 1024) return INVALID_VALUE;
     if (block_x > kernel.threads) return LAUNCH_OUT_OF_RESOURCES;
     if (shared_bytes > function->shared_bytes) return INVALID_VALUE;
-    log_line(std::string("launch ") + kernel.name + " " + std::to_string(grid_x) + " " + std::to_string(block_x));
+    log_line(std::string("launch ") + kernel.name + " " + std::to_string(grid_x) + " " + std::to_string(block_x) + " on " +
+             std::to_string(stream->number));
     const std::string args((const char*)extra[1], bytes);
     stream->work.push_back([=, &kernel]() -> Result {
         // A copy with the alignment of any struct.

@@ -81,7 +81,8 @@ pub(crate) struct RingArgs {
 pub(crate) struct CeilingArgs {
     pub(crate) out: At,
     pub(crate) rounds: u32,
-    pub(crate) factor: u32,
+    pub(crate) p: u32,
+    pub(crate) factor: Factor,
 }
 
 /// Where a key comes from: `Source` of expand.cu.

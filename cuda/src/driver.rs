@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// CUDA 11.4, as JetPack 5 has it.
 const LOWEST_DRIVER: i32 = 11_040;
+/// 7.0, the target that the head of the PTX names.
+const LOWEST_CAPABILITY: u32 = 70;
 
 /// A driver's answer that is not success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +96,14 @@ impl Device {
         }
         driver!(calls::cuDeviceGet(&mut device, 0)).map_err(named("the CUDA device cannot be opened"))?;
         let facts = facts(device, version as u32).map_err(named("the CUDA device does not describe itself"))?;
+        if facts.capability < LOWEST_CAPABILITY {
+            let Facts { name, capability, .. } = &facts;
+            return Err(format!(
+                "{name} has compute capability {}.{}: 7.0 or later is needed",
+                capability / 10,
+                capability % 10
+            ));
+        }
         let mut context = std::ptr::null_mut();
         driver!(calls::cuDevicePrimaryCtxRetain(&mut context, device)).map_err(named("no CUDA context"))?;
         Ok(Arc::new(Self { facts, context, device, lost: AtomicBool::new(false) }))
@@ -148,12 +158,18 @@ fn facts(device: sys::CUdevice, driver: u32) -> Result<Facts, Failed> {
     let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
     let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
     let integrated = attribute(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)?;
+    let mut memory_bytes = 0;
+    driver!(calls::cuDeviceTotalMem_v2(&mut memory_bytes, device))?;
     Ok(Facts {
         name,
         capability: 10 * major + minor,
         driver,
         multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
         shared_bytes: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+        memory_bytes: memory_bytes as u64,
+        // Nothing depends on these, and a driver may stop telling them.
+        clock_khz: attribute(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE).ok(),
+        memory_clock_khz: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE).ok(),
         memory: if integrated == 0 { Memory::Own } else { Memory::Shared },
     })
 }

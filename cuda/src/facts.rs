@@ -13,6 +13,12 @@ pub struct Facts {
     pub multiprocessors: u32,
     /// Shared memory that a block may ask for, in bytes.
     pub shared_bytes: u32,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// The highest clock of the multiprocessors, in kilohertz, where the driver tells it.
+    pub clock_khz: Option<u32>,
+    /// The highest clock of the memory, in kilohertz, where the driver tells it.
+    pub memory_clock_khz: Option<u32>,
     /// Whether device and host use the same memory.
     pub memory: Memory,
 }

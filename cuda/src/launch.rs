@@ -32,6 +32,12 @@ impl Plain for u32 {}
 impl Plain for i32 {}
 impl Plain for u64 {}
 
+/// The bytes of such numbers.
+pub(crate) fn bytes<T: Plain>(words: &[T]) -> &[u8] {
+    // SAFETY: as long as the words, and `T` is plain.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), size_of_val(words)) }
+}
+
 /// Device memory inside a lane. Valid until the lane is reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
@@ -42,25 +48,23 @@ impl At {
     pub(crate) const NONE: Self = Self(0);
 }
 
-/// A piece of device memory in use.
+/// A piece of memory in use that kernels reach: the device's, or pinned memory, which has the same address on both sides
+/// (unified addressing, which every 64-bit driver has).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece {
     pub(crate) at: At,
     bytes: usize,
-    home: Home,
-}
-
-/// Where a piece lies. Pinned memory has the same address on both sides (unified addressing, which every 64-bit driver
-/// has), so a kernel can read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Home {
-    Device,
-    Pinned,
 }
 
 impl Piece {
     pub(crate) fn len(self) -> usize {
         self.bytes
+    }
+
+    /// What lies from `bytes` on.
+    pub(crate) fn after(self, bytes: usize) -> Self {
+        assert!(bytes <= self.bytes, "a part lies in its piece");
+        Self { at: At(self.at.0 + bytes as u64), bytes: self.bytes - bytes }
     }
 }
 
@@ -117,14 +121,16 @@ impl Lane {
             let mut at = 0;
             device.note(driver!(calls::cuMemAlloc_v2(&mut at, size))).map(|()| at)
         })?;
-        let piece = Piece { at: At(self.memory.blocks[block].0 + offset as u64), bytes, home: Home::Device };
+        let piece = Piece { at: At(self.memory.blocks[block].0 + offset as u64), bytes };
         if kind == Kind::Secret && bytes > 0 {
             self.secrets.push(piece);
         }
         Ok(piece)
     }
 
+    /// Block and offset of pinned bytes.
     fn take_pinned(&mut self, bytes: usize, kind: Kind) -> Result<(usize, usize), Fault> {
+        self.device.enter()?;
         let device = &self.device;
         let (block, offset) = self.pinned.take(bytes, |size| {
             let mut at = std::ptr::null_mut();
@@ -137,51 +143,52 @@ impl Lane {
         Ok((block, offset))
     }
 
-    /// Memory for what a kernel reads once: where host and device share theirs, it is not copied a second time.
-    pub(crate) fn take_input(&mut self, bytes: usize, kind: Kind) -> Result<Piece, Fault> {
-        if self.device.facts.memory == Memory::Own {
-            return self.take(bytes, kind);
-        }
-        self.device.enter()?;
+    /// Pinned bytes that `fill` writes: where they begin.
+    fn stage(&mut self, bytes: usize, kind: Kind, fill: impl FnOnce(&mut [u8])) -> Result<usize, Fault> {
         let (block, offset) = self.take_pinned(bytes, kind)?;
-        Ok(Piece { at: At(self.pinned.blocks[block].0 + offset as u64), bytes, home: Home::Pinned })
+        let at = self.pinned.blocks[block].0 as usize + offset;
+        // SAFETY: `bytes` fresh pinned bytes start there, and neither a copy nor a kernel uses them yet.
+        fill(unsafe { std::slice::from_raw_parts_mut(at as *mut u8, bytes) });
+        Ok(at)
     }
 
-    /// Sends parts, one after the other, to `piece` from `offset` on. The bytes are copied before this returns.
-    pub(crate) fn send<T: Plain>(&mut self, piece: Piece, offset: usize, words: &[T], kind: Kind) -> Result<(), Fault> {
-        let bytes = size_of_val(words);
-        assert!(offset + bytes <= piece.bytes, "a copy stays inside its piece");
-        if bytes == 0 {
+    /// Sends what `fill` writes to a whole piece of device memory: one copy, of however many parts. `fill` is done when this returns.
+    pub(crate) fn send(&mut self, piece: Piece, kind: Kind, fill: impl FnOnce(&mut [u8])) -> Result<(), Fault> {
+        if piece.bytes == 0 {
             return Ok(());
         }
-        if piece.home == Home::Pinned {
-            let to = (piece.at.0 as usize + offset) as *mut u8;
-            // SAFETY: the piece's pinned bytes, as asserted; inputs are filled before the kernel that reads them is asked
-            // for; `T` is plain.
-            unsafe { std::ptr::copy_nonoverlapping(words.as_ptr().cast::<u8>(), to, bytes) };
-            return Ok(());
-        }
-        self.device.enter()?;
-        let (block, start) = self.take_pinned(bytes, kind)?;
-        let staged = (self.pinned.blocks[block].0 as usize + start) as *mut u8;
-        // SAFETY: `bytes` fresh pinned bytes start at `staged`; no copy uses them yet; `T` is plain.
-        unsafe { std::ptr::copy_nonoverlapping(words.as_ptr().cast::<u8>(), staged, bytes) };
-        let to = piece.at.0 + offset as u64;
-        self.device.note(driver!(calls::cuMemcpyHtoDAsync_v2(to, staged as *const c_void, bytes, self.stream)))
+        let staged = self.stage(piece.bytes, kind, fill)?;
+        let copied =
+            driver!(calls::cuMemcpyHtoDAsync_v2(piece.at.0, staged as *const c_void, piece.bytes, self.stream));
+        self.device.note(copied)
     }
 
-    /// Fresh memory filled with `words`.
+    /// Fresh device memory filled with `words`.
     pub(crate) fn upload<T: Plain>(&mut self, words: &[T], kind: Kind) -> Result<Piece, Fault> {
         let piece = self.take(size_of_val(words), kind)?;
-        self.send(piece, 0, words, kind)?;
+        self.send(piece, kind, |to| to.copy_from_slice(bytes(words)))?;
         Ok(piece)
     }
 
-    /// The same for what is only read, and once.
-    pub(crate) fn input<T: Plain>(&mut self, words: &[T], kind: Kind) -> Result<Piece, Fault> {
-        let piece = self.take_input(size_of_val(words), kind)?;
-        self.send(piece, 0, words, kind)?;
+    /// What a kernel reads once, written by `fill`. Where host and device share their memory, it is not copied a second time.
+    pub(crate) fn input_from(
+        &mut self,
+        bytes: usize,
+        kind: Kind,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Piece, Fault> {
+        if self.device.facts.memory == Memory::Shared {
+            let at = At(self.stage(bytes, kind, fill)? as u64);
+            return Ok(Piece { at, bytes });
+        }
+        let piece = self.take(bytes, kind)?;
+        self.send(piece, kind, fill)?;
         Ok(piece)
+    }
+
+    /// The same for words that lie together.
+    pub(crate) fn input<T: Plain>(&mut self, words: &[T], kind: Kind) -> Result<Piece, Fault> {
+        self.input_from(size_of_val(words), kind, |to| to.copy_from_slice(bytes(words)))
     }
 
     /// Runs a kernel after everything asked so far. `args` mirrors the kernel's only parameter.
@@ -219,7 +226,6 @@ impl Lane {
     /// Sends a piece to the host once everything asked so far is done.
     pub(crate) fn fetch(&mut self, piece: Piece, bytes: usize, kind: Kind) -> Result<Arrival, Fault> {
         assert!(bytes <= piece.bytes, "a copy stays inside its piece");
-        self.device.enter()?;
         let (block, offset) = self.take_pinned(bytes, kind)?;
         if bytes > 0 {
             let to = (self.pinned.blocks[block].0 as usize + offset) as *mut c_void;
@@ -244,13 +250,16 @@ impl Lane {
         Ok(())
     }
 
-    /// Erases the secrets in device memory and waits for everything.
+    /// Erases the secrets in device memory and waits for everything, also where something cannot be erased.
     pub(crate) fn finish(&mut self) -> Result<(), Fault> {
         self.device.enter()?;
-        for Piece { at, bytes, .. } in std::mem::take(&mut self.secrets) {
-            self.device.note(driver!(calls::cuMemsetD8Async(at.0, 0, bytes, self.stream)))?;
+        let mut erased = Ok(());
+        for Piece { at, bytes } in std::mem::take(&mut self.secrets) {
+            let done = self.device.note(driver!(calls::cuMemsetD8Async(at.0, 0, bytes, self.stream)));
+            erased = erased.and(done);
         }
-        self.wait()
+        let waited = self.wait();
+        erased.and(waited)
     }
 
     /// Waits, and gives pinned memory back, but keeps device memory: for what stays there.

@@ -38,7 +38,7 @@ use zeroize::Zeroize;
 
 pub use arena::Allocation;
 pub use facts::{Facts, Memory};
-pub use resident::{Buffer, Product, PublicPolys, Resident};
+pub use resident::{Buffer, Ceiling, Link, PublicPolys, Resident};
 
 /// Why there is no such engine on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,12 +25,23 @@ struct Images {
     ptx: &'static str,
 }
 
+/// Where a driver may read whole words.
+#[repr(align(16))]
+struct Aligned<const N: usize>([u8; N]);
+
+macro_rules! image {
+    ($path:expr) => {{
+        static IMAGE: Aligned<{ include_bytes!($path).len() }> = Aligned(*include_bytes!($path));
+        &IMAGE.0
+    }};
+}
+
 macro_rules! images {
     ($stem:literal) => {
         Images {
-            sm_87: include_bytes!(concat!("../modules/sm_87/", $stem, ".cubin")),
-            sm_90: include_bytes!(concat!("../modules/sm_90/", $stem, ".cubin")),
-            sm_110: include_bytes!(concat!("../modules/sm_110/", $stem, ".cubin")),
+            sm_87: image!(concat!("../modules/sm_87/", $stem, ".cubin")),
+            sm_90: image!(concat!("../modules/sm_90/", $stem, ".cubin")),
+            sm_110: image!(concat!("../modules/sm_110/", $stem, ".cubin")),
             // The driver reads text up to a zero byte.
             ptx: concat!(include_str!(concat!("../modules/ptx/", $stem, ".ptx")), "\0"),
         }
@@ -38,7 +49,7 @@ macro_rules! images {
 }
 
 /// In the order of [`Stem`].
-const IMAGES: [Images; 8] = [
+static IMAGES: [Images; 8] = [
     images!("ceiling"),
     images!("decrypt"),
     images!("dense"),

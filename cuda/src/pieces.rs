@@ -105,10 +105,11 @@ impl Cuda {
                 let (first, bytes) = (index * steps * step_bytes, shape.packed_len());
                 let stride = bytes.next_multiple_of(16);
                 let sums = lane.upload(values, Kind::Public)?;
-                let packed = lane.take_input(stride * rows.len(), Kind::Public)?;
-                for (row, from) in rows.iter().enumerate() {
-                    lane.send(packed, row * stride, &from[first..first + bytes], Kind::Public)?;
-                }
+                let packed = lane.input_from(stride * rows.len(), Kind::Public, |to| {
+                    for (row, to) in rows.iter().zip(to.chunks_mut(stride)) {
+                        to[..bytes].copy_from_slice(&row[first..first + bytes]);
+                    }
+                })?;
                 self.run_sum(lane, &shape, packed, rows.len(), sums)?;
                 lane.fetch(sums, size_of_val(values), Kind::Public)
             },

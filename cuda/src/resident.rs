@@ -2,27 +2,51 @@
 
 use crate::arena::Kind;
 use crate::arguments::{Errors, Source};
-use crate::launch::{Lane, Mark, Piece, Plain};
+use crate::launch::{Lane, Mark, Piece, Plain, bytes};
 use crate::{Cuda, RECORD_BYTES, noise};
 use core::ops::Add;
 use kernels::{DecryptJob, DenseJob, Direction, EncryptJob, Fault, Noise, PadJob, Plan, Ring, SealJob, Shape};
 
-/// A stream and the memory that jobs on it share. Jobs are only queued; [`Resident::read`] and [`Resident::time_ns`]
-/// wait. Secret memory is erased when it ends.
+/// A stream and the memory that jobs on it share. Jobs are only queued; [`Resident::wait`], `read`, `decrypt` and `time_ns`
+/// wait, and erase what jobs needed besides buffers (seeds, keys, what was sent), whose memory the next jobs use again. Buffers are
+/// erased when it ends.
 #[derive(Debug)]
 pub struct Resident<'a> {
     cuda: &'a Cuda,
+    // Ends first, and waits for its work.
     lane: Lane,
+    /// No work, only the memory of buffers.
+    kept: Lane,
     number: u64,
 }
 
-/// Which half of a product.
+/// What a device's arithmetic is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Product {
-    /// The low half.
-    Low,
-    /// The high half.
-    High,
+pub enum Ceiling {
+    /// Products of words, as products mod p by known factors have them: a high half and two low halves.
+    Products,
+    /// Instructions that different units do: half of them products with an addition, half of them choices of bits.
+    Instructions,
+}
+
+impl Ceiling {
+    /// How many of them a thread does in a round: `cuda/kernels/ceiling.cu`.
+    #[must_use]
+    pub const fn per_round(self) -> u64 {
+        match self {
+            Self::Products => 48,
+            Self::Instructions => 64,
+        }
+    }
+}
+
+/// A direction between pinned memory and the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// From the host.
+    ToDevice,
+    /// To the host.
+    ToHost,
 }
 
 /// Memory of one [`Resident`]. Another one refuses it.
@@ -32,13 +56,34 @@ pub struct Buffer {
     owner: u64,
 }
 
+impl Buffer {
+    /// What lies from `bytes` on.
+    ///
+    /// # Panics
+    /// Where that is no multiple of 16, which kernels rely on, or past the end.
+    #[must_use]
+    pub fn after(self, bytes: usize) -> Self {
+        assert!(bytes.is_multiple_of(16), "a buffer is cut at a multiple of 16 bytes");
+        Self { piece: self.piece.after(bytes), ..self }
+    }
+}
+
 /// The public polynomials of a round, expanded once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PublicPolys {
     buffer: Buffer,
+    ring: Ring,
     a_seed: [u8; 32],
     first_poly: u32,
     polys: usize,
+}
+
+impl PublicPolys {
+    /// Their words, `[polynomial][limb][word]`.
+    #[must_use]
+    pub fn words(&self) -> Buffer {
+        self.buffer
+    }
 }
 
 impl Cuda {
@@ -48,7 +93,8 @@ impl Cuda {
     /// [`Fault`] where the device gives none.
     pub fn resident(&self) -> Result<Resident<'_>, Fault> {
         let number = self.residents.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Ok(Resident { cuda: self, lane: Lane::new(&self.device, self.allocation)?, number })
+        let lane = || Lane::new(&self.device, self.allocation);
+        Ok(Resident { cuda: self, lane: lane()?, kept: lane()?, number })
     }
 }
 
@@ -62,15 +108,27 @@ impl Resident<'_> {
         buffer.piece
     }
 
+    fn keep(&mut self, bytes: usize, kind: Kind) -> Result<Buffer, Fault> {
+        Ok(Buffer { piece: self.kept.take(bytes, kind)?, owner: self.number })
+    }
+
     /// Memory for `bytes` bytes, erased at the end. What it holds is undefined.
     pub fn buffer(&mut self, bytes: usize) -> Result<Buffer, Fault> {
-        Ok(Buffer { piece: self.lane.take(bytes, Kind::Secret)?, owner: self.number })
+        self.keep(bytes, Kind::Secret)
     }
 
     /// Memory filled with these words.
     pub fn upload(&mut self, words: &[u32]) -> Result<Buffer, Fault> {
-        let piece = self.lane.upload(words, Kind::Secret)?;
-        Ok(Buffer { piece, owner: self.number })
+        let buffer = self.buffer(size_of_val(words))?;
+        self.lane.send(buffer.piece, Kind::Secret, |to| to.copy_from_slice(bytes(words)))?;
+        Ok(buffer)
+    }
+
+    /// Waits for everything queued so far.
+    pub fn wait(&mut self) -> Result<(), Fault> {
+        self.lane.finish()?;
+        self.lane.reset();
+        Ok(())
     }
 
     /// Waits, and copies the beginning of a buffer out.
@@ -85,9 +143,14 @@ impl Resident<'_> {
 
     fn read_plain<T: Plain>(&mut self, buffer: Buffer, out: &mut [T]) -> Result<(), Fault> {
         let piece = self.piece(buffer, size_of_val(out));
+        self.read_piece(piece, out)
+    }
+
+    fn read_piece<T: Plain>(&mut self, piece: Piece, out: &mut [T]) -> Result<(), Fault> {
         let arrival = self.lane.fetch(piece, size_of_val(out), Kind::Secret)?;
-        self.lane.wait()?;
+        self.lane.finish()?;
         self.lane.read(arrival, out);
+        self.lane.reset();
         Ok(())
     }
 
@@ -102,13 +165,24 @@ impl Resident<'_> {
         let begin = Mark::now(&mut self.lane)?;
         work(self)?;
         let end = Mark::now(&mut self.lane)?;
-        end.since_ns(&begin)
+        let time_ns = end.since_ns(&begin)?;
+        self.wait()?;
+        Ok(time_ns)
     }
 
-    /// No job: `16 * rounds` products in each of `256 * blocks` threads, to time. Writes a word for each thread.
-    pub fn multiply(&mut self, product: Product, sink: Buffer, blocks: usize, rounds: u32) -> Result<(), Fault> {
+    /// No job: arithmetic in each of `256 * blocks` threads, to time. Writes a word for each thread.
+    pub fn ceiling(&mut self, ceiling: Ceiling, sink: Buffer, blocks: usize, rounds: u32) -> Result<(), Fault> {
         let sink = self.piece(sink, 4 * 256 * blocks);
-        self.cuda.run_ceiling(&mut self.lane, product, sink, blocks, rounds)
+        self.cuda.run_ceiling(&mut self.lane, ceiling, sink, blocks, rounds)
+    }
+
+    /// No job: a copy of a whole buffer between pinned memory and the device, to time. Pinned memory holds anything.
+    pub fn link(&mut self, link: Link, buffer: Buffer) -> Result<(), Fault> {
+        let piece = self.piece(buffer, 0);
+        match link {
+            Link::ToDevice => self.lane.send(piece, Kind::Public, |_| ()),
+            Link::ToHost => self.lane.fetch(piece, piece.len(), Kind::Secret).map(drop),
+        }
     }
 
     /// [`kernels::Backend::ntt`] on the first `polys` polynomials of the buffer.
@@ -125,16 +199,16 @@ impl Resident<'_> {
         first_poly: u32,
         polys: usize,
     ) -> Result<PublicPolys, Fault> {
-        let piece = self.lane.take(4 * ring.n() * ring.plans().len() * polys, Kind::Public)?;
-        self.cuda.run_expand(&mut self.lane, ring, a_seed, first_poly, polys, piece)?;
-        let buffer = Buffer { piece, owner: self.number };
-        Ok(PublicPolys { buffer, a_seed: *a_seed, first_poly, polys })
+        let buffer = self.keep(4 * ring.n() * ring.plans().len() * polys, Kind::Public)?;
+        let public = PublicPolys { buffer, ring: ring.clone(), a_seed: *a_seed, first_poly, polys };
+        self.expand_again(&public)?;
+        Ok(public)
     }
 
     /// Expands again into the same memory.
-    pub fn expand_again(&mut self, ring: &Ring, public: &PublicPolys) -> Result<(), Fault> {
-        let piece = self.piece(public.buffer, 4 * ring.n() * ring.plans().len() * public.polys);
-        self.cuda.run_expand(&mut self.lane, ring, &public.a_seed, public.first_poly, public.polys, piece)
+    pub fn expand_again(&mut self, public: &PublicPolys) -> Result<(), Fault> {
+        let piece = self.piece(public.buffer, 0);
+        self.cuda.run_expand(&mut self.lane, &public.ring, &public.a_seed, public.first_poly, public.polys, piece)
     }
 
     /// [`kernels::Backend::pad`] of `polys` polynomials.
@@ -179,7 +253,7 @@ impl Resident<'_> {
         assert!(polys as u64 <= (1 << 32) - u64::from(job.first_poly), "polynomials are numbered below 2^32");
         let cached = public.map(|public| {
             let same = public.a_seed == *job.a_seed && public.first_poly == job.first_poly && public.polys >= polys;
-            assert!(same, "the expanded polynomials are those of the job");
+            assert!(same && public.ring == *job.encoding.ring(), "the expanded polynomials are those of the job");
             self.piece(public.buffer, 4 * job.encoding.pad_len(digits))
         });
         let (message, row) = (self.piece(message, 4 * digits), self.row(row, job.encoding.packed_len(digits)));
@@ -203,10 +277,8 @@ impl Resident<'_> {
         digits: usize,
     ) -> Result<Noise, Fault> {
         let (records, count) = self.queue_decrypt(job, accumulator, opened, digits)?;
-        let arrival = self.lane.fetch(records, count * RECORD_BYTES, Kind::Secret)?;
-        self.lane.wait()?;
         let mut words = vec![0u64; count * RECORD_BYTES / 8];
-        self.lane.read(arrival, &mut words);
+        self.read_piece(records, &mut words)?;
         let coefficients = job.encoding.coefficients(digits) as u64;
         Ok(words.as_chunks().0.iter().map(noise).fold(Noise { coefficients, ..Noise::default() }, Add::add))
     }

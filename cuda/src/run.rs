@@ -9,8 +9,8 @@ use crate::arguments::{
 use crate::launch::{At, Lane, Launch, Piece};
 use crate::modules::Stem;
 use crate::size::Size;
-use crate::{Cuda, Product, RECORD_BYTES};
-use kernels::{DecryptJob, DenseJob, DenseKey, Direction, Encoding, EncryptJob, Fault, Plan, Ring, Shape};
+use crate::{Ceiling, Cuda, RECORD_BYTES};
+use kernels::{DecryptJob, DenseJob, DenseKey, Direction, Encoding, EncryptJob, Fault, Modulus, Plan, Ring, Shape};
 use ntt::Shoup;
 
 /// Threads of the kernels that take a coefficient each.
@@ -19,6 +19,8 @@ const FLAT: usize = 256;
 const SUM_TILE: usize = 1024;
 /// The largest polynomials whose residues stay in a block's registers.
 const FUSED_LOG: u32 = 14;
+/// Below the prime; any number with many bits would do.
+const CEILING_FACTOR: u32 = 0x1E37_79B9;
 
 /// A number of polynomials or rows, as the kernels count them.
 fn count(number: usize) -> Result<u32, Fault> {
@@ -36,20 +38,21 @@ impl Cuda {
         lane.launch(&Launch { module, kernel, blocks, threads, shared_bytes }, args)
     }
 
-    /// Sixteen products in each round of each of `blocks * 256` threads.
+    /// [`Ceiling::per_round`] in each round of each of `blocks * 256` threads.
     pub(crate) fn run_ceiling(
         &self,
         lane: &mut Lane,
-        product: Product,
+        ceiling: Ceiling,
         out: Piece,
         blocks: usize,
         rounds: u32,
     ) -> Result<(), Fault> {
-        let kernel = match product {
-            Product::Low => "ceiling_multiply_low",
-            Product::High => "ceiling_multiply_high",
+        let kernel = match ceiling {
+            Ceiling::Products => "ceiling_products",
+            Ceiling::Instructions => "ceiling_instructions",
         };
-        let args = CeilingArgs { out: out.at, rounds, factor: 0x9E37_79B9 };
+        let (p, factor) = (Modulus::P1.value(), Shoup::new(Modulus::P1, CEILING_FACTOR).into());
+        let args = CeilingArgs { out: out.at, rounds, p, factor };
         self.launch(lane, Stem::Ceiling, Grid { kernel, blocks, threads: FLAT as u32, shared_bytes: 0 }, &args)
     }
 

@@ -4,14 +4,15 @@ use super::options::{print, print_json};
 use clap::Args;
 use std::path::PathBuf;
 use tensorguard::failure::Failure;
-use tensorguard::{gpu, results};
+use tensorguard::gpu;
+use tensorguard::results::GpuRun;
 
 const EXAMPLES: &str = "\
 Examples:
   tensorguard gpu
   tensorguard gpu --out results";
 
-/// The CUDA device: what it can do at best, every kernel against that, and whole jobs with transfers.
+/// The CUDA device: what it can do at best, every kernel against that, and whole jobs with and without transfers.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Gpu {
@@ -24,15 +25,23 @@ pub(crate) struct Gpu {
     /// Folder in which a new folder <date>-<device>-gpu is made for samples, result and summary.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// What was run before, to be kept with the figures: lines of a name, `ok`, `failed` or `not run`, and words, with tabs between.
+    #[arg(long, value_name = "FILE", requires = "out")]
+    checks: Option<PathBuf>,
 }
 
 impl Gpu {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let opened = gpu::Opened::new(if self.smoke { gpu::Effort::Smoke } else { gpu::Effort::Full })?;
+        let checks = match &self.checks {
+            Some(file) => std::fs::read_to_string(file)
+                .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", file.display())))?,
+            None => String::new(),
+        };
         // Begun before anything is measured: what cannot be kept is told at once.
-        let mut journal = self.out.as_ref().map(|folder| results::begin_gpu(folder, &opened)).transpose()?;
-        let report = opened.measure(&mut |row| match &mut journal {
-            Some(journal) => results::gpu_row(journal, "", row),
+        let mut run = self.out.as_ref().map(|folder| GpuRun::begin(folder, &opened, &checks)).transpose()?;
+        let report = opened.measure(&mut |row| match &mut run {
+            Some(run) => run.row(row),
             None => Ok(()),
         })?;
         if self.json {
@@ -40,9 +49,8 @@ impl Gpu {
         } else {
             print(&report.to_string())?;
         }
-        if let Some(journal) = journal {
-            let (made, _) = journal.finish(|_| report.to_string())?;
-            eprintln!("wrote {}", made.display());
+        if let Some(run) = run {
+            eprintln!("wrote {}", run.finish(&report)?.display());
         }
         Ok(())
     }

@@ -107,3 +107,46 @@ fn doctor_says_of_everything_that_a_measurement_may_need_whether_it_is_there() {
     }
     assert!(found["noise"][0]["note"].as_str().is_some_and(|note| note.contains("identical code differs by")));
 }
+
+/// Runs the command over the stand-in for NVIDIA's driver, which scripts/cuda-shim builds; none without the tools for that.
+fn over_stand_in(arguments: &[&str]) -> Option<Output> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/cuda-shim");
+    if ["bash", "g++"].iter().any(|tool| Command::new(tool).arg("--version").output().is_err()) {
+        eprintln!("ignored: bash or g++ is absent");
+        return None;
+    }
+    let built = Command::new("bash").arg(script).output().expect("bash runs, as just seen");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let driver = String::from_utf8(built.stdout).expect("a path");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tensorguard"));
+    Some(command.env("LD_LIBRARY_PATH", driver.trim()).args(arguments).output().expect("the command runs"))
+}
+
+#[test]
+fn a_record_of_a_gpu_says_what_was_checked_and_compares_with_other_commits() {
+    let out = Scratch::new("gpu");
+    let checks = out.join("checks.tsv");
+    std::fs::write(&checks, "suite\tok\t78 passed\nracecheck\tnot run\tno tool\n").expect("a file");
+    let (folder, file) = (out.display().to_string(), checks.display().to_string());
+    let Some(output) = over_stand_in(&["gpu", "--smoke", "--out", &folder, "--checks", &file]) else { return };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let entry = std::fs::read_dir(&out).expect("a folder").flatten().find(|entry| entry.path().is_dir());
+    let entry = entry.expect("an entry").path();
+    let record = std::fs::read(entry.join("result.json")).expect("a record");
+    let record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
+    // The configuration decides whether two records can be compared: the commit has no place in it.
+    assert_eq!(record["header"]["config"], serde_json::json!({"effort": "smoke"}));
+    assert_eq!(record["checks"][0]["cell"], "before: suite");
+    let device = record["cells"].as_array().expect("cells").iter().find(|cell| cell["id"] == "device");
+    assert_eq!(device.expect("the device")["properties"]["highest_clock_megahertz"], 1000);
+    let page = std::fs::read_to_string(entry.join("summary.md")).expect("a page");
+    assert!(
+        page.contains("before: suite: ok; 78 passed") && page.contains("before: racecheck not run: no tool"),
+        "{page}"
+    );
+    let verified = over_stand_in(&["verify", &entry.display().to_string()]).expect("the tools are there");
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    // A stand-in has no times that would be worth keeping.
+    let refused = over_stand_in(&["gpu", "--out", &folder]).expect("the tools are there");
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
+}

@@ -1,7 +1,8 @@
 //! What tests/cuda.rs runs in a process of its own, because a program finds its CUDA driver once: the suite on whatever
 //! driver this process sees, or every job once with outputs that are watched.
 //!
-//! `cuda_worker look`; `cuda_worker suite PREFIX..`, or `pieces PREFIX..`; `cuda_worker jobs`; `cuda_worker large`; `cuda_worker resident`
+//! `cuda_worker look`; `cuda_worker suite PREFIX..`, or `pieces PREFIX..`; `cuda_worker jobs`, `large` or `resident`;
+//! `cuda_worker sweep JOB`; `cuda_worker repeat JOB TIMES`. Without a device, all but `look` end with exit code 3.
 
 use cuda::{Allocation, Cuda};
 use kernels::reference::Reference;
@@ -13,24 +14,38 @@ use tensorguard_tests::{Rand, SUITE, encoding};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["sweep", job] = words.as_slice() {
+        sweep(job);
+        return ExitCode::SUCCESS;
+    }
     let cuda = match Cuda::new() {
         Ok(cuda) => cuda,
         Err(absent) => {
             println!("absent ({absent})");
-            return ExitCode::SUCCESS;
+            return if words == ["look"] { ExitCode::SUCCESS } else { ExitCode::from(3) };
         }
     };
-    match arguments.first().map(String::as_str) {
-        Some("look") => println!("present {:?}", cuda.facts()),
-        Some("suite") => return suite(&cuda, &arguments[1..]),
-        Some("pieces") => {
-            return suite(&cuda.with_piece_bytes(1).with_allocation(Allocation::Separate), &arguments[1..]);
+    match words.as_slice() {
+        ["look"] => println!("present {:?}", cuda.facts()),
+        ["suite", prefixes @ ..] => return suite(&cuda, prefixes),
+        ["pieces", prefixes @ ..] => {
+            return suite(&cuda.with_piece_bytes(1).with_allocation(Allocation::Separate), prefixes);
         }
-        Some("jobs") => jobs(&cuda),
-        Some("large") => large(&cuda),
-        Some("resident") => resident(&cuda).expect("the stand-in does every job"),
+        ["jobs"] => jobs(&cuda),
+        ["large"] => {
+            large(&cuda);
+            println!("long polynomials: as by the definition");
+        }
+        ["resident"] => {
+            resident(&cuda).expect("the stand-in does every job");
+            println!("jobs on data that stays on the device: as by the definition");
+        }
+        ["repeat", job, times] => repeat(&cuda.with_piece_bytes(1), job, times.parse().expect("a number")),
         _ => {
-            eprintln!("cuda_worker: look, suite PREFIX.., pieces PREFIX.., jobs, large or resident");
+            eprintln!(
+                "cuda_worker: look, suite PREFIX.., pieces PREFIX.., jobs, large, resident, sweep JOB or repeat JOB TIMES"
+            );
             return ExitCode::from(2);
         }
     }
@@ -38,8 +53,8 @@ fn main() -> ExitCode {
 }
 
 /// Runs the cases whose names begin so, or all; names those that failed.
-fn suite(cuda: &Cuda, prefixes: &[String]) -> ExitCode {
-    let wanted = |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
+fn suite(cuda: &Cuda, prefixes: &[&str]) -> ExitCode {
+    let wanted = |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
     let cases: Vec<_> = SUITE.iter().filter(|case| wanted(case.name)).collect();
     let failed: Vec<_> =
         cases.iter().filter(|case| catch_unwind(AssertUnwindSafe(|| (case.run)(cuda))).is_err()).collect();
@@ -68,7 +83,14 @@ fn large(cuda: &Cuda) {
         let (a_seed, message_seed) = (&[5; 32], &Secret::new([6; 32]));
         let job = EncryptJob { encoding: &encoding, a_seed, message_seed, first_poly: 9 };
         let mut rows = [(); 2].map(|()| vec![0xA5; encoding.packed_len(digits.len())]);
-        cuda.encrypt(&job, &digits, &mut rows[0]).expect("the stand-in does every job");
+        match cuda.encrypt(&job, &digits, &mut rows[0]) {
+            // Not every device has blocks that large.
+            Err(Fault::Declined) => {
+                println!("n = {n}: declined");
+                continue;
+            }
+            done => done.expect("a device does every job that it does not decline"),
+        }
         Reference.encrypt(&job, &digits, &mut rows[1]).expect("the definition never fails");
         assert!(rows[0] == rows[1], "encrypt, n = {n}");
         let accumulator = Rand::new(1).words(encoding.shape(digits.len()).accumulator_len());
@@ -114,13 +136,110 @@ fn tell<T: Clone + PartialEq>(name: &str, before: &[T], job: impl FnOnce(&mut [T
     });
 }
 
+/// What a job writes.
+#[derive(Clone, Debug, PartialEq)]
+struct Outputs {
+    words: Vec<u32>,
+    row: Vec<u8>,
+}
+
+const JOBS: [&str; 8] = ["ntt", "pad", "seal", "encrypt", "sum", "decrypt", "mask", "unmask"];
+
+/// A job of some small polynomials, and what it writes over.
+struct Small {
+    encoding: Encoding,
+    digits: Vec<u32>,
+    before: Outputs,
+}
+
+impl Small {
+    fn new() -> Self {
+        let encoding = encoding(256, &[1_073_479_681, 1_071_513_601], 50, 25501, 3);
+        let digits = Rand::new(5).words(6 * 3 * 256);
+        // Residues of either prime.
+        let words = Rand::new(6).words(encoding.pad_len(digits.len())).iter().map(|word| word >> 3).collect();
+        let row = vec![0xA5; encoding.packed_len(digits.len())];
+        Self { encoding, digits, before: Outputs { words, row } }
+    }
+
+    fn run(&self, name: &str, backend: &dyn Backend, out: &mut Outputs) -> Result<(), Fault> {
+        let Self { encoding, digits, before } = self;
+        let (a_seed, message_seed) = (&[7; 32], &Secret::new([8; 32]));
+        let job = EncryptJob { encoding, a_seed, message_seed, first_poly: 3 };
+        let secret_sum = &Secret::new(vec![-7; 256]);
+        let dense = |key| DenseJob { a_seed, dimension: 256, bits: 22, first_row: 0, key };
+        let shape = encoding.shape(digits.len());
+        match name {
+            "ntt" => backend.ntt(&encoding.ring().plans()[0], Direction::Forward, &mut out.words),
+            "pad" => backend.pad(&job.pad_job(), &mut out.words),
+            "seal" => backend.seal(&job.seal_job(), &mut out.words, digits, &mut out.row),
+            "encrypt" => backend.encrypt(&job, digits, &mut out.row),
+            "sum" => backend.sum(&shape, &[before.row.as_slice(); 3], &mut out.words[..shape.accumulator_len()]),
+            "decrypt" => {
+                let (accumulator, job) = (
+                    &before.words[..shape.accumulator_len()],
+                    DecryptJob { encoding, a_seed, secret_sum, first_poly: 3 },
+                );
+                out.words.resize(digits.len(), 1);
+                backend.decrypt(&job, accumulator, &mut out.words).map(drop)
+            }
+            "mask" => backend.dense(&dense(DenseKey::Mask(message_seed)), &mut out.words[..100]),
+            "unmask" => backend.dense(&dense(DenseKey::Unmask(secret_sum)), &mut out.words[..100]),
+            _ => panic!("{name} is none of {JOBS:?}"),
+        }
+    }
+}
+
+/// How often a job is tried in a sweep: more than its calls of the driver.
+const TRIES: usize = 240;
+
+/// A job again and again, each time on a device that was opened anew. The stand-in fails at another call each time: then the job must say
+/// so and leave its outputs alone, or be right all the same.
+fn sweep(name: &str) {
+    let small = Small::new();
+    let mut expected = small.before.clone();
+    small.run(name, &Reference, &mut expected).expect("the definition never fails");
+    let mut untouched = small.before.clone();
+    untouched.words.resize(expected.words.len(), 1);
+    let mut faults = 0;
+    for trial in 1..=TRIES {
+        let Ok(cuda) = Cuda::new() else {
+            faults += 1;
+            continue;
+        };
+        // Three pieces.
+        let cuda = cuda.with_piece_bytes(2 * 4 * 3 * 256);
+        let mut out = untouched.clone();
+        let result = small.run(name, &cuda, &mut out);
+        let right = if result.is_ok() { &expected } else { &untouched };
+        assert!(out == *right, "{name}, call {trial} failed: {result:?}, and its outputs are wrong");
+        faults += usize::from(result.is_err());
+    }
+    println!("{faults} faults");
+}
+
+/// One job again and again, in pieces of a polynomial.
+fn repeat(cuda: &Cuda, name: &str, times: usize) {
+    let small = Small::new();
+    for _ in 0..times {
+        small.run(name, cuda, &mut small.before.clone()).expect("the stand-in does every job");
+    }
+}
+
+/// One of other primes, whose polynomials have as many bytes.
+fn encoding_like(of: &Encoding) -> Encoding {
+    let primes: &[u32] = if of.limbs().len() == 2 { &[1_071_513_601, 1_073_479_681] } else { &[1_073_479_681] };
+    encoding(of.ring().n(), primes, of.bits(), of.base(), of.digits_per_coefficient() as u32)
+}
+
 /// Jobs on data that stays on the device, the round's polynomials expanded once.
 fn resident(cuda: &Cuda) -> Result<(), Fault> {
     for encoding in
         [encoding(1024, &[4_169_729], 17, 1501, 1), encoding(4096, &[1_073_479_681, 1_071_513_601], 50, 25501, 3)]
     {
-        let (ring, digits) = (encoding.ring(), Rand::new(8).words(2 * encoding.ring().n() + 9));
-        let (a_seed, message_seed) = (&[5; 32], &Secret::new([6; 32]));
+        let (ring, mut digits) = (encoding.ring(), Rand::new(8).words(2 * encoding.ring().n() + 9));
+        digits[..8].fill(MARKED_WORD);
+        let (a_seed, message_seed) = (&[5; 32], &Secret::new([MARK; 32]));
         let job = EncryptJob { encoding: &encoding, a_seed, message_seed, first_poly: 9 };
         let mut expected = vec![0; encoding.packed_len(digits.len())];
         Reference.encrypt(&job, &digits, &mut expected)?;
@@ -146,7 +265,7 @@ fn resident(cuda: &Cuda) -> Result<(), Fault> {
         let mut got = vec![0; same.len()];
         device.read(accumulator, &mut got)?;
         assert!(got == same, "sum on the device, n = {}", ring.n());
-        let secret_sum = &Secret::new(vec![-7; ring.n()]);
+        let secret_sum = &Secret::new(vec![MARKED_WORD as i32; ring.n()]);
         let open = DecryptJob { encoding: &encoding, a_seed, secret_sum, first_poly: 9 };
         let mut opened = [vec![1; digits.len()], vec![2; digits.len()]];
         let noise = device.decrypt(&open, accumulator, message, digits.len())?;
@@ -154,8 +273,18 @@ fn resident(cuda: &Cuda) -> Result<(), Fault> {
         assert_eq!(noise, Reference.decrypt(&open, &same, &mut opened[1])?);
         assert!(opened[0] == opened[1], "decrypt on the device, n = {}", ring.n());
         assert_eq!(device.time_ns(|device| device.copy(accumulator, accumulator, 4))?, 0);
+        // What comes and goes is to be erased too: the stand-in looks for it in memory that is freed.
+        let (marked, mut read_back) = (device.upload(&[MARKED_WORD; 64])?, [0; 32]);
+        device.read(marked.after(128), &mut read_back)?;
+        assert_eq!(read_back, [MARKED_WORD; 32]);
+        assert!(catch_unwind(AssertUnwindSafe(|| marked.after(272))).is_err(), "past a buffer's end");
+        assert!(catch_unwind(AssertUnwindSafe(|| marked.after(4))).is_err(), "where no kernel can read");
         let other = cuda.resident()?.buffer(4)?;
         assert!(catch_unwind(AssertUnwindSafe(|| device.copy(other, other, 4))).is_err(), "another's buffer");
+        let other = encoding_like(&encoding);
+        let job = EncryptJob { encoding: &other, ..job };
+        let wrong = || device.encrypt(&job, Some(&public), message, digits.len(), rows);
+        assert!(catch_unwind(AssertUnwindSafe(wrong)).is_err(), "another ring's polynomials");
     }
     Ok(())
 }
