@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::stats::median;
 use crate::task::{Case, Kernel, Scale, Task, check_on};
 use kernels::cpu::Cpu;
-use kernels::{Backend, JobKind, Ladder, Rung};
+use kernels::{Backend, Fault, JobKind, Ladder, Rung};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -233,7 +233,7 @@ pub fn recall(cpu: &Cpu, devices: &[Engine]) -> Result<Calibration, String> {
     }
 }
 
-/// This machine's engines, each for the jobs at which it was the fastest; and the devices' names.
+/// This machine's engines, each for the jobs at which it was the fastest; and the devices' names. The first fault of each is said.
 ///
 /// # Errors
 /// The reason why there is none, for people.
@@ -241,7 +241,12 @@ pub fn ladder() -> Result<(Ladder, String), String> {
     let (cpu, devices) = (Cpu::best(device::cores()), devices().map_err(|failure| failure.to_string())?);
     let calibration = recall(&cpu, &devices)?;
     let names = calibration.fingerprint.devices.join("; ");
-    Ok((calibration.ladder(devices, cpu), names))
+    Ok((calibration.ladder(devices, cpu).telling(tell), names))
+}
+
+/// A device that fails changes no result, so whoever waits longer than usual must hear of it.
+fn tell(device: &'static str, fault: Fault) {
+    eprintln!("note: {device} gave a job back ({fault:?}); the next engine does it, and others that {device} fails at");
 }
 
 /// Measures every kind of job on the processor and on each device, outputs compared with the reference first.

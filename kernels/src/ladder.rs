@@ -82,13 +82,23 @@ pub struct Served {
 #[derive(Debug)]
 pub struct Ladder {
     rungs: Vec<Rung>,
+    told: Option<Told>,
 }
+
+/// Is told of a rung that failed: its name, and how.
+pub type Told = fn(&'static str, Fault);
 
 impl Ladder {
     /// Rungs in the order they are tried.
     #[must_use]
     pub fn new(rungs: Vec<Rung>) -> Self {
-        Self { rungs }
+        Self { rungs, told: None }
+    }
+
+    /// Tells `told` of each rung's first fault: results stay right, but from then on may take longer than expected.
+    #[must_use]
+    pub fn telling(self, told: Told) -> Self {
+        Self { told: Some(told), ..self }
     }
 
     /// Which rung served how many jobs, in the order they are tried.
@@ -118,7 +128,10 @@ impl Ladder {
                     return Ok(value);
                 }
                 Err(fault) => {
-                    rung.faults.fetch_add(1, Ordering::Relaxed);
+                    let first = rung.faults.fetch_add(1, Ordering::Relaxed) == 0;
+                    if let Some(told) = self.told.filter(|_| first) {
+                        told(rung.backend.name(), fault);
+                    }
                     last = fault;
                 }
             }

@@ -28,7 +28,7 @@ mod secret;
 
 pub use encoding::{Encoding, EncodingError, Ring, RingError};
 pub use job::{DecryptJob, DenseJob, DenseKey, EncryptJob, Noise, PadJob, SealJob, Shape};
-pub use ladder::{JobKind, Ladder, Rung, Served};
+pub use ladder::{JobKind, Ladder, Rung, Served, Told};
 pub use ntt::{Modulus, ModulusError, Plan, PlanError};
 pub use secret::Secret;
 

@@ -7,6 +7,7 @@ use kernels::{
     Backend, DecryptJob, DenseJob, DenseKey, Direction, Encoding, EncryptJob, Fault, JobKind, Ladder, Modulus, Noise,
     PadJob, Plan, Rung, SealJob, Secret, Served, Shape,
 };
+use std::sync::Mutex;
 use tensorguard_tests::{Flaky, Rand, SUITE, encoding};
 
 const FAULTS: [Fault; 3] = [Fault::Declined, Fault::DeviceLost, Fault::OutOfMemory];
@@ -129,6 +130,18 @@ fn a_rung_that_recovers_is_asked_again() {
     let served = ladder.served();
     assert_eq!(served[0], Served { backend: "flaky", jobs: 2, faults: 3 });
     assert_eq!(served[1], Served { backend: "reference", jobs: 3, faults: 0 });
+}
+
+#[test]
+fn the_first_fault_of_each_rung_is_told() {
+    static HEARD: Mutex<Vec<(&str, Fault)>> = Mutex::new(Vec::new());
+    let rungs = vec![Rung::new(flaky(&FAULTS)), Rung::new(flaky(&[Fault::Declined])), Rung::new(best())];
+    let ladder = Ladder::new(rungs).telling(|name, fault| HEARD.lock().unwrap().push((name, fault)));
+    assert!(HEARD.lock().unwrap().is_empty());
+    for _ in 0..5 {
+        assert!(encrypt(&ladder) == encrypt(&Reference));
+    }
+    assert_eq!(*HEARD.lock().unwrap(), [("flaky", Fault::OutOfMemory), ("flaky", Fault::Declined)]);
 }
 
 #[test]
