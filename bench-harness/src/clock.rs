@@ -91,8 +91,13 @@ mod tests {
             black_box((0..black_box(10_000u64)).fold(0, |sum: u64, x| black_box(sum.wrapping_add(x))));
             Ok::<(), Infallible>(())
         };
-        let Ok(repetitions) = Clock::Cpu.calibrate(4_000_000, work);
-        let Ok(took) = Clock::Cpu.sample(repetitions, work);
-        assert!((400_000..40_000_000).contains(&took), "{took} ns");
+        let took = || {
+            let Ok(repetitions) = Clock::Cpu.calibrate(4_000_000, work);
+            let Ok(took) = Clock::Cpu.sample(repetitions, work);
+            took
+        };
+        // A virtual machine may be held for a while, and then counts that as ours.
+        let some: Vec<u64> = (0..5).map(|_| took()).collect();
+        assert!(some.iter().any(|took| (400_000..40_000_000).contains(took)), "{some:?} ns");
     }
 }
