@@ -47,6 +47,8 @@ pub mod results;
 pub mod round_peer;
 pub mod rounds;
 pub mod scaling;
+#[cfg(test)]
+mod scratch;
 pub mod sensors;
 pub mod shaping;
 pub mod stats;

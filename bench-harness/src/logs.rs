@@ -44,8 +44,6 @@ mod append;
 mod decision;
 mod frame;
 mod record;
-#[cfg(test)]
-pub(crate) mod scratch;
 mod seal;
 
 pub use answer::AnswerFile;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::scratch::Scratch;
 use kernels::reference::Reference;
 use kernels::{Direction, Modulus, Plan};
 
@@ -72,7 +73,7 @@ fn what_is_printed_says_from_where_on_and_how_near_to_a_copy() {
 
 #[test]
 fn an_edited_or_stale_file_is_not_believed() {
-    let folder = std::env::temp_dir().join(format!("tensorguard-calibration-{}", std::process::id()));
+    let folder = Scratch::new("calibration");
     let path = folder.join("deeper/calibration.json");
     let calibration = sample();
     let now = calibration.fingerprint.clone();
@@ -96,5 +97,4 @@ fn an_edited_or_stale_file_is_not_believed() {
         std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
         assert!(matches!(remembered(&path, &now), Remembered::Edited(_)), "{from} to {to}");
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -170,7 +170,7 @@ pub(super) fn verdict(learner: &workload::Learner, policies: [Policy<'_>; 2], dr
 mod tests {
     use super::super::files::adapter_bytes;
     use super::*;
-    use crate::logs::scratch::Scratch;
+    use crate::scratch::Scratch;
     use rand::SeedableRng;
     use rand::rngs::ChaCha20Rng;
     use trust::identity::Identity;
@@ -189,17 +189,17 @@ mod tests {
         fn new(name: &str, config: Config) -> Self {
             let scratch = Scratch::new(name);
             let mut rng = ChaCha20Rng::seed_from_u64(1);
-            let (model, _) = prepare(&scratch.path("lesson"), config).unwrap();
+            let (model, _) = prepare(&scratch.join("lesson"), config).unwrap();
             Self { model, publisher: Identity::generate(&mut rng), rng, scratch }
         }
 
         fn learner(&self) -> workload::Learner {
-            lesson(&self.scratch.path("lesson"), self.model).unwrap()
+            lesson(&self.scratch.join("lesson"), self.model).unwrap()
         }
 
         /// As a new process finds it.
         fn arm(&self, number: u32) -> ArmLearner {
-            let (policies, publisher) = (self.scratch.path("policies"), self.publisher.public().clone());
+            let (policies, publisher) = (self.scratch.join("policies"), self.publisher.public().clone());
             let store = FileLearner::new(Path::new(""), &policies, publisher, "arms", self.model).unwrap();
             ArmLearner::new(store, self.learner(), number)
         }
@@ -213,7 +213,7 @@ mod tests {
         }
 
         fn adapter_file(&self) -> Option<Vec<f32>> {
-            let bytes = fs::read(self.scratch.path("policies").join("adapter.safetensors")).ok()?;
+            let bytes = fs::read(self.scratch.join("policies").join("adapter.safetensors")).ok()?;
             Some(super::super::files::adapter_values(&bytes).unwrap())
         }
     }

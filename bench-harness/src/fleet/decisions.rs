@@ -184,7 +184,7 @@ fn reason_told(reason: Reason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::scratch::Scratch;
+    use crate::scratch::Scratch;
     use trust::decisions::DecisionLog;
 
     const CANDIDATE: [u8; 32] = [9; 32];
@@ -203,7 +203,7 @@ mod tests {
 
     fn filled(name: &str) -> (Scratch, PathBuf) {
         let scratch = Scratch::new(name);
-        let folder = scratch.path("holder");
+        let folder = scratch.join("holder");
         fs::create_dir(&folder).unwrap();
         create(&folder).unwrap();
         for decision in way() {

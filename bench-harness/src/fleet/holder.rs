@@ -119,13 +119,13 @@ fn told(news: News) -> String {
 mod tests {
     use super::*;
     use crate::fleet::charter::Charter;
-    use crate::logs::scratch::Scratch;
+    use crate::scratch::Scratch;
     use trust::identity::{Purpose, RegistryError};
 
     #[test]
     fn a_revoked_robots_signature_counts_no_more_and_the_others_do() {
         let scratch = Scratch::new("revoke");
-        let (authority, holder) = (scratch.path("authority"), scratch.path("holder"));
+        let (authority, holder) = (scratch.join("authority"), scratch.join("holder"));
         let charter = Charter {
             fleet: "arms".into(),
             values: 100,
@@ -136,7 +136,7 @@ mod tests {
             holder: String::new(),
         };
         folders::create(&authority, &holder, charter).unwrap();
-        let robots = ["one", "two"].map(|name| folders::add_robot(&authority, &scratch.path(name)).unwrap());
+        let robots = ["one", "two"].map(|name| folders::add_robot(&authority, &scratch.join(name)).unwrap());
         let enrolled = folders::registry(&authority.join(folders::REGISTRY)).unwrap();
         let mut outcasts = Outcasts::read(&holder).unwrap();
         assert!(folders::revoke(&authority, "none", &[]).is_err() && folders::revoke(&authority, "", &[]).is_err());
@@ -148,7 +148,7 @@ mod tests {
         let registry = without(&enrolled, outcasts.list()).unwrap();
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let checked = ["one", "two"].map(|name| {
-            let identity = folders::identity(&scratch.path(name)).unwrap();
+            let identity = folders::identity(&scratch.join(name)).unwrap();
             let signature = identity.sign(Purpose::Manifest, b"upload", &mut rng).to_bytes();
             registry.check(identity.public().robot(), b"upload", &signature)
         });

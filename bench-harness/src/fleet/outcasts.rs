@@ -57,7 +57,7 @@ impl Outcasts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::scratch::Scratch;
+    use crate::scratch::Scratch;
     use fleet_client::link::{Authority, REVOKED, Role};
     use fleet_client::protocol::Id;
     use std::fs;
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn a_newer_list_counts_and_an_older_a_foreign_and_a_damaged_one_do_not() {
         let scratch = Scratch::new("outcasts");
-        let (ours, server) = (scratch.path("authority"), scratch.path("server"));
+        let (ours, server) = (scratch.join("authority"), scratch.join("server"));
         let authority = Authority::create(&ours).unwrap();
         authority.issue(Role::Server, &server).unwrap();
         let first = fs::read(server.join(REVOKED)).unwrap();
@@ -80,12 +80,12 @@ mod tests {
             assert!(outcasts.renew() && outcasts.list().names(robot) && outcasts.list().robots() == count + 1);
         }
         let now = outcasts.list().clone();
-        let other = Authority::create(&scratch.path("other")).unwrap();
+        let other = Authority::create(&scratch.join("other")).unwrap();
         robots.iter().for_each(|robot| drop(other.revoke(*robot).unwrap()));
         other.revoke(Id([7; 32])).unwrap();
         let mut damaged = fs::read(server.join(REVOKED)).unwrap();
         damaged[200] ^= 1;
-        for wrong in [first, fs::read(scratch.path("other").join(REVOKED)).unwrap(), damaged, vec![]] {
+        for wrong in [first, fs::read(scratch.join("other").join(REVOKED)).unwrap(), damaged, vec![]] {
             fs::write(server.join(REVOKED), &wrong).unwrap();
             assert!(!outcasts.renew());
         }

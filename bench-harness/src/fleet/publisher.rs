@@ -304,7 +304,7 @@ mod tests {
     use super::*;
     use crate::fleet::arms;
     use crate::fleet::decisions::read;
-    use crate::logs::scratch::Scratch;
+    use crate::scratch::Scratch;
     use fleet_client::protocol::Terms;
     use folding::Mean;
     use rand::SeedableRng;
@@ -325,7 +325,7 @@ mod tests {
     impl World {
         fn new(name: &str, health: Health, lesson: Option<Config>) -> Self {
             let scratch = Scratch::new(name);
-            let lesson = lesson.map(|config| (scratch.path("lesson"), config));
+            let lesson = lesson.map(|config| (scratch.join("lesson"), config));
             let model = lesson.as_ref().map(|(folder, config)| arms::prepare(folder, *config).unwrap().0);
             let charter = Charter {
                 fleet: "arms".into(),
@@ -336,14 +336,14 @@ mod tests {
                 model: model.unwrap_or(Id([0xAB; 32])).to_string(),
                 holder: String::new(),
             };
-            let charter = folders::create(&scratch.path("authority"), &scratch.path("holder"), charter).unwrap();
+            let charter = folders::create(&scratch.join("authority"), &scratch.join("holder"), charter).unwrap();
             let terms = charter.terms(2, u64::from(ROBOTS));
             let robots = (0..ROBOTS).map(|number| (Id([number; 32]), (terms.model, Health::Healthy))).collect();
             Self { scratch, terms, lesson: lesson.map(|(folder, _)| folder), health, robots }
         }
 
         fn publisher(&self) -> Publisher {
-            let folder = self.scratch.path("holder");
+            let folder = self.scratch.join("holder");
             let lesson = self.lesson.as_ref().map(|lesson| arms::lesson(lesson, self.terms.model).unwrap());
             let outcasts = Revocations::read(&folder).unwrap();
             let rng = ChaCha20Rng::try_from_rng(&mut rand::rngs::SysRng).unwrap();
@@ -351,7 +351,7 @@ mod tests {
         }
 
         fn decisions(&self) -> Vec<Decision> {
-            read(&self.scratch.path("holder"), None).unwrap().decisions().to_vec()
+            read(&self.scratch.join("holder"), None).unwrap().decisions().to_vec()
         }
 
         /// Until the round is settled; the key holder is killed after so many moves. Gives what robots run then.
@@ -425,12 +425,12 @@ mod tests {
     #[test]
     fn a_revoked_robot_is_not_waited_for() {
         let mut world = World::new("publisher-outcast", Health::Healthy, None);
-        let authority = world.scratch.path("authority");
+        let authority = world.scratch.join("authority");
         let authority = fleet_client::link::Authority::read(&authority).unwrap();
         for number in 0..4 {
             authority.revoke(Id([number; 32])).unwrap();
         }
-        authority.copy_list(&world.scratch.path("holder")).unwrap();
+        authority.copy_list(&world.scratch.join("holder")).unwrap();
         let model = world.run(u32::MAX);
         let on_it = |number| world.robots[&Id([number; 32])].0 == model;
         assert_eq!(
@@ -456,7 +456,7 @@ mod tests {
     fn a_package_names_what_it_was_made_from() {
         let mut world = World::new("publisher-origin", Health::Healthy, None);
         let model = world.run(u32::MAX);
-        let folder = world.scratch.path("holder");
+        let folder = world.scratch.join("holder");
         let bytes = fs::read(folder.join("policies").join(model.to_string())).unwrap();
         let package = Package::open(&bytes, &folders::publisher(&folder).unwrap()).unwrap();
         let charter = serde_json::to_vec(&Charter::read(&folder).unwrap()).unwrap();

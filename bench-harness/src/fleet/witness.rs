@@ -88,7 +88,7 @@ impl AnswerLog for Witnessed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::scratch::Scratch;
+    use crate::scratch::Scratch;
     use folding::lwe::Attempt;
 
     fn closed(number: u32) -> Entry {
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_log_restored_from_an_older_copy_is_noticed_by_its_witness_alone() {
         let scratch = Scratch::new("witness");
-        let (log, witness) = (scratch.path("log"), scratch.path("witness"));
+        let (log, witness) = (scratch.join("log"), scratch.join("witness"));
         drop(AnswerFile::create(&log).unwrap());
         lives(&log, Some(&witness), &[closed(0)]).unwrap();
         let old = fs::read(&log).unwrap();
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn what_the_witness_cannot_see_is_not_answered() {
         let scratch = Scratch::new("witness-full");
-        let (log, folder) = (scratch.path("log"), scratch.path("other"));
+        let (log, folder) = (scratch.join("log"), scratch.join("other"));
         drop(AnswerFile::create(&log).unwrap());
         fs::create_dir(&folder).unwrap();
         let witness = folder.join("witness");

@@ -102,7 +102,7 @@ impl AnswerLog for AnswerFile {
 mod tests {
     use super::super::record::tests::entries;
     use super::*;
-    use crate::logs::scratch::Scratch;
+    use crate::scratch::Scratch;
     use std::fs;
 
     fn filled(path: &Path) -> AnswerFile {
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn what_was_appended_is_there_when_opened_again() {
         let scratch = Scratch::new("answer-again");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         let mut log = filled(&path);
         assert_eq!((log.head(), log.entries()), (Head::of(&entries()), Ok(entries())));
         drop(log);
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn entries_appended_together_are_those_appended_one_by_one() {
         let scratch = Scratch::new("answer-together");
-        let (one_by_one, together) = (scratch.path("one"), scratch.path("all"));
+        let (one_by_one, together) = (scratch.join("one"), scratch.join("all"));
         drop(filled(&one_by_one));
         let mut log = AnswerFile::create(&together).unwrap();
         log.append_all(&entries()[..2]).unwrap();
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_torn_last_record_is_removed_and_the_rest_kept() {
         let scratch = Scratch::new("answer-torn");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         drop(filled(&path));
         let whole = fs::read(&path).unwrap();
         let all = entries();
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn damage_before_the_end_is_refused_and_the_file_left_alone() {
         let scratch = Scratch::new("answer-damage");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         drop(filled(&path));
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn one_process_at_a_time() {
         let scratch = Scratch::new("answer-lock");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         let log = AnswerFile::create(&path).unwrap();
         assert!(AnswerFile::open(&path).unwrap_err().0.contains("another process"));
         drop(log);
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_log_replaced_or_changed_while_open_is_noticed() {
         let scratch = Scratch::new("answer-replaced");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         let mut log = filled(&path);
         let copy = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_log_is_neither_made_over_another_nor_opened_where_none_is() {
         let scratch = Scratch::new("answer-open");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         assert!(AnswerFile::open(&path).unwrap_err().0.contains("do not make a new one"));
         drop(filled(&path));
         assert!(AnswerFile::create(&path).unwrap_err().0.contains("already"));

@@ -109,7 +109,7 @@ fn after(before: &[u8; 32], record: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::scratch::Scratch;
+    use crate::scratch::Scratch;
     use lwe::Head;
     use std::fs;
     use trust::decisions::{Decision, DecisionError, History, record};
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn what_was_recorded_is_there_when_opened_again() {
         let scratch = Scratch::new("decision-again");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         let head = filled(&path);
         let (mut log, recovery) = DecisionFile::open(&path).unwrap();
         assert_eq!(recovery, Recovery::Whole);
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_torn_last_record_is_removed_and_a_lost_one_missed_by_the_anchor() {
         let scratch = Scratch::new("decision-torn");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         let head = filled(&path);
         let whole = fs::read(&path).unwrap();
         let last = (whole.len() - WORDS.version.len()) / 4;
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn damage_before_the_end_is_refused_and_the_file_left_alone() {
         let scratch = Scratch::new("decision-damage");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         filled(&path);
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_log_is_neither_made_over_another_nor_opened_where_none_is_nor_shared() {
         let scratch = Scratch::new("decision-open");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         assert!(DecisionFile::open(&path).unwrap_err().0.contains("do not make a new one"));
         filled(&path);
         assert!(DecisionFile::create(&path).unwrap_err().0.contains("already"));

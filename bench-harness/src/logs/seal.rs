@@ -133,7 +133,7 @@ fn entry_path(folder: &Path, name: &[u8; 32]) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::scratch::Scratch;
+    use crate::scratch::Scratch;
     use std::fs;
 
     const NAME: [u8; 32] = [1; 32];
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn an_entry_is_new_once_and_keeps_its_content() {
         let scratch = Scratch::new("seal-once");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         let mut log = SealFolder::create(&path).unwrap();
         assert_eq!(log.create(&NAME, &CONTENT), Ok(Created::New));
         assert_eq!(log.create(&NAME, &[3; 32]), Ok(Created::Exists(CONTENT)));
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn an_entry_that_is_not_whole_counts_as_used() {
         let scratch = Scratch::new("seal-torn");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         let mut log = SealFolder::create(&path).unwrap();
         log.create(&NAME, &CONTENT).unwrap();
         let file = entry_path(&path, &NAME);
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn of_many_threads_one_makes_the_entry() {
         let scratch = Scratch::new("seal-race");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         SealFolder::create(&path).unwrap();
         for round in 0..20 {
             let make = || SealFolder::open(&path).unwrap().create(&[round; 32], &CONTENT);
@@ -196,12 +196,12 @@ mod tests {
     #[test]
     fn a_log_is_neither_made_over_another_nor_opened_where_none_is() {
         let scratch = Scratch::new("seal-open");
-        let path = scratch.path("log");
+        let path = scratch.join("log");
         assert!(SealFolder::open(&path).unwrap_err().0.contains("no seal log"));
         SealFolder::create(&path).unwrap();
         assert!(SealFolder::create(&path).unwrap_err().0.contains("already"));
         fs::write(path.join(MARKER), b"TensorGuard seal log 2\n").unwrap();
         assert!(SealFolder::open(&path).unwrap_err().0.contains("another version"));
-        assert!(SealFolder::create(&scratch.path("none/log")).is_err());
+        assert!(SealFolder::create(&scratch.join("none/log")).is_err());
     }
 }

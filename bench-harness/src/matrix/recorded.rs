@@ -106,6 +106,7 @@ mod tests {
     use crate::matrix::run;
     use crate::record::verify::verify;
     use crate::record::{Label, sha256};
+    use crate::scratch::Scratch;
     use crate::shaping::Shaping;
     use kernels::cpu::Cpu;
     use std::path::PathBuf;
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_corpus_is_replayed_byte_for_byte_and_its_training_is_no_measurement() {
-        let parent = std::env::temp_dir().join(format!("tensorguard-recorded-{}", std::process::id()));
+        let parent = Scratch::new("recorded");
         let file = recorded(&parent);
         let request = replaying(&file, request(1)).expect("enough of it");
         assert_eq!((request.budget.seed, request.budget.attempts), (SEED, 1));
@@ -170,12 +171,11 @@ mod tests {
         let trained = cell.arm(Arm::Encrypted).expect("an arm").stages.iter().find(|part| part.stage == Stage::Train);
         assert!(trained.is_some_and(|part| part.label == Label::R && part.seconds == 1e-3), "{trained:?}");
         assert!(verify(&folder).expect("a result").differences.is_empty());
-        std::fs::remove_dir_all(&parent).expect("it was made");
     }
 
     #[test]
     fn what_a_corpus_lacks_is_named_before_anything_is_run() {
-        let parent = std::env::temp_dir().join(format!("tensorguard-recorded-short-{}", std::process::id()));
+        let parent = Scratch::new("recorded-short");
         let file = recorded(&parent);
         let failure = replaying(&file, request(2)).expect_err("it has one round");
         assert!(failure.code() == 2 && failure.to_string().contains("--campaigns 1 --rounds 2"), "{failure}");
@@ -186,6 +186,5 @@ mod tests {
         bytes[middle] ^= 1;
         std::fs::write(&file, bytes).expect("written");
         assert_eq!(replaying(&file, request(1)).map(|_| ()).map_err(|failure| failure.code()), Err(8));
-        std::fs::remove_dir_all(&parent).expect("it was made");
     }
 }

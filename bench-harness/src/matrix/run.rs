@@ -294,6 +294,7 @@ mod tests {
     use crate::matrix::whole::WholeLine;
     use crate::record::journal::SAMPLES;
     use crate::record::verify::verify;
+    use crate::scratch::Scratch;
 
     /// One fleet, one campaign, one link.
     fn request() -> Request {
@@ -315,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_cell_runs_for_real_is_verified_and_an_edit_is_noticed() {
-        let parent = std::env::temp_dir().join(format!("tensorguard-matrix-{}", std::process::id()));
+        let parent = Scratch::new("matrix");
         let (folder, record) = run(&Cpu::best(1), &request(), &parent, None).expect("a run");
         let cell = &record.matrix[0];
         assert_eq!((record.matrix.len(), cell.arms.len(), cell.min_clients), (1, 2, 10));
@@ -335,12 +336,11 @@ mod tests {
         let edited = edited.replace("\"upload_bytes\": ", "\"upload_bytes\": 1");
         std::fs::write(folder.join(RESULT), edited).expect("written");
         assert_eq!(verify(&folder).expect("a result").differences.len(), 2);
-        std::fs::remove_dir_all(&parent).expect("it was made");
     }
 
     #[test]
     fn fleets_of_several_profiles_learn_from_their_own_means_and_stand_in_one_record() {
-        let parent = std::env::temp_dir().join(format!("tensorguard-profiles-{}", std::process::id()));
+        let parent = Scratch::new("profiles");
         let request = request();
         // Two robots train for all ten, and few are judged: how well they learn is another test's.
         let few = Budget { most_trained: Some(2), judged: 3, outside: 1, ..request.budget };
@@ -358,7 +358,6 @@ mod tests {
         // In a second round they begin with another mean.
         assert!(eight.updates_sha256.is_some() && eight.updates_sha256 != four.updates_sha256);
         assert!(verify(&folder).expect("a result").differences.is_empty());
-        std::fs::remove_dir_all(&parent).expect("it was made");
     }
 
     #[test]
@@ -375,7 +374,7 @@ mod tests {
 
     #[test]
     fn what_a_time_budget_leaves_out_is_named_and_nothing_stands_for_it() {
-        let parent = std::env::temp_dir().join(format!("tensorguard-budget-{}", std::process::id()));
+        let parent = Scratch::new("budget");
         let spent = Request { time_budget: Some(Duration::ZERO), ..request() };
         let (folder, record) = run(&Cpu::best(1), &spent, &parent, None).expect("a run");
         let [cell] = &record.cells[..] else { panic!("{:?}", record.cells) };
@@ -385,7 +384,6 @@ mod tests {
         assert!(verify(&folder).expect("a result").differences.is_empty());
         let published = Request { preset: Preset::Standard, ..spent };
         assert_eq!(demand::verdict(&published, &record).map_err(|failure| failure.code()), Err(7));
-        std::fs::remove_dir_all(&parent).expect("it was made");
     }
 
     /// A fleet's parts and one try of it, end to end, from a committed run.
@@ -412,7 +410,7 @@ mod tests {
 
     /// A journal of a run for publishing with these tries, made until none is wanted; gives how many were, and its record.
     fn tried(name: &str, tries: &[WholeLine]) -> (usize, Record) {
-        let parent = std::env::temp_dir().join(format!("tensorguard-{name}-{}", std::process::id()));
+        let parent = Scratch::new(name);
         let published = Request { preset: Preset::Standard, whole_runs: 9, ..request() };
         let config = rules::config(&published).expect("a configuration");
         let (mut journal, _) = open(&Cpu::best(1), &published, &parent, None, config).expect("a journal");
@@ -436,7 +434,6 @@ mod tests {
         assert!(verify(&folder).expect("a result").differences.is_empty());
         let page = page::page(&record).expect("a page");
         assert!(page.contains("disturbed") || tries.len() - left.len() == 1, "every try is on the page");
-        std::fs::remove_dir_all(&parent).expect("it was made");
         (tries.len() - left.len(), record)
     }
 

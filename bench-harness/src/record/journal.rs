@@ -336,13 +336,13 @@ fn new_folder(parent: &Path, name: &str) -> std::io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn a_folder_is_never_used_twice() {
-        let parent = std::env::temp_dir().join(format!("tensorguard-results-{}", std::process::id()));
+        let parent = Scratch::new("results");
         fs::create_dir_all(&parent).expect("a temporary folder");
         let names: Vec<_> = (0..3).filter_map(|_| new_folder(&parent, "a").ok()).collect();
-        fs::remove_dir_all(&parent).expect("it was just made");
         assert_eq!(names, [parent.join("a"), parent.join("a-2"), parent.join("a-3")]);
     }
 }

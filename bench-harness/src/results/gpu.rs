@@ -179,6 +179,7 @@ mod tests {
     use crate::machine::Machine;
     use crate::record::Measure;
     use crate::record::verify::verify;
+    use crate::scratch::Scratch;
 
     #[test]
     fn what_was_checked_before_is_in_the_record_or_refused() {
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_share_is_computed_again_from_the_limits_of_the_same_record() {
-        let out = std::env::temp_dir().join(format!("tensorguard-share-{}", std::process::id()));
+        let out = Scratch::new("share");
         let environment = Environment { machine: Machine::look(), engine: "cuda".into(), gpu: Some("a GPU".into()) };
         let plan = Plan { command: "gpu", what: "a-gpu", config: BTreeMap::new(), corpus_sha256: None, environment };
         let mut journal = Journal::begin(&out, plan).expect("a journal");
@@ -225,6 +226,5 @@ mod tests {
         assert!(record.cells.iter().any(|cell| cell.id == "cuda another" && cell.not_run.is_some()));
         let verified = verify(&folder).expect("it can be read");
         assert!(verified.differences.is_empty(), "{:?}", verified.differences);
-        std::fs::remove_dir_all(&out).expect("the folder is ours");
     }
 }

@@ -8,6 +8,7 @@ use crate::record::journal::{Journal, Plan};
 use crate::record::verify::verify;
 use crate::record::{Check, Environment, Line, Measure, Record, Sample};
 use crate::results::cell;
+use crate::scratch::Scratch;
 use crate::sensors::Sensors;
 use crate::sysfs::board::Board;
 use kernels::cpu::Cpu;
@@ -15,29 +16,18 @@ use kernels::{
     Backend, DecryptJob, DenseJob, Direction, EncryptJob, Fault, Noise, PadJob, Plan as Transform, SealJob, Shape,
 };
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 mod floors;
 
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn begin(name: &str) -> (Self, Journal) {
-        let folder = std::env::temp_dir().join(format!("tensorguard-soak-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        let environment = Environment { machine: Machine::look(), engine: "cpu-portable".into(), gpu: None };
-        let plan = Plan { command: "test", what: "test", config: BTreeMap::new(), corpus_sha256: None, environment };
-        let journal = Journal::begin(&folder, plan).expect("a folder");
-        (Self(folder), journal)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// A folder, and a journal in it.
+fn begin(name: &str) -> (Scratch, Journal) {
+    let folder = Scratch::new(&format!("soak-{name}"));
+    let environment = Environment { machine: Machine::look(), engine: "cpu-portable".into(), gpu: None };
+    let plan = Plan { command: "test", what: "test", config: BTreeMap::new(), corpus_sha256: None, environment };
+    let journal = Journal::begin(&folder, plan).expect("a folder");
+    (folder, journal)
 }
 
 /// An engine whose encryption slips in one bit, once.
@@ -80,7 +70,7 @@ impl Backend for Slipping {
 }
 
 fn soaked(name: &str, slips_at: u32) -> (Option<Failure>, Record) {
-    let (scratch, mut journal) = Scratch::begin(name);
+    let (scratch, mut journal) = begin(name);
     let board = Board::new(name, include_str!("../../tests/sysfs/jetson-orin.txt"));
     let mut sensors = Sensors::below(board.root(), Err("not asked".to_owned()));
     let engine = Slipping { cpu: Cpu::best(1), left: AtomicU32::new(slips_at) };
@@ -118,7 +108,7 @@ fn one_wrong_bit_in_one_iteration_ends_a_soak() {
 
 /// A soak whose windows take these times, first third and last.
 fn record(name: &str, first: &[u64], last: &[u64]) -> Record {
-    let (scratch, mut journal) = Scratch::begin(name);
+    let (scratch, mut journal) = begin(name);
     let name = cell(&mut journal, "soak cpu-a".to_owned(), soak::ITERATION, &[], ("digit", 1)).expect("a line");
     for (part, times) in [(soak::PARTS[0], first), (soak::PARTS[2], last)] {
         for (turn, &time_ns) in (0..).zip(times) {
@@ -155,7 +145,7 @@ fn only_a_rate_that_certainly_fell_is_throttling() {
 
 #[test]
 fn going_on_keeps_answers_and_whole_soaks_and_hides_nothing_that_was_wrong() {
-    let (scratch, mut journal) = Scratch::begin("known");
+    let (scratch, mut journal) = begin("known");
     let cell = |cell: &str, clocks: &str| Line::Cell {
         cell: cell.into(),
         properties: BTreeMap::from([("clocks".to_owned(), clocks.into())]),

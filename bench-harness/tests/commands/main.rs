@@ -11,6 +11,8 @@ mod load;
 mod memory;
 mod micro;
 mod record;
+// The same as in the tests of the library, which a program of tests cannot see into.
+#[path = "../../src/scratch.rs"]
 mod scratch;
 mod validate;
 mod whole;

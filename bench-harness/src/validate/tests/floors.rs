@@ -1,11 +1,12 @@
 //! A row names the limit that takes the longest, and no edit of a limit, a count or a share goes unnoticed.
 
-use super::Scratch;
+use super::begin;
 use crate::record::formula::{Formula, Input, Part};
 use crate::record::journal::{Journal, RESULT};
 use crate::record::verify::verify;
 use crate::record::{Label, Line, Measure, Record};
 use crate::results::{cell, sample};
+use crate::scratch::Scratch;
 use crate::validate::page;
 use crate::validate::timed::{OURS, SHARE, STEP};
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ fn timed(journal: &mut Journal, name: &str, time_ns: u64) {
 
 /// A kernel that takes 1600 ns, and limits of which it asks for so many runs of so many nanoseconds.
 fn record(name: &str, limits: &[(&str, u64, f64)]) -> (Scratch, PathBuf, Record) {
-    let (scratch, mut journal) = Scratch::begin(name);
+    let (scratch, mut journal) = begin(name);
     let median =
         |cell: &str| Input { cell: cell.into(), stage: STEP.into(), arm: OURS.into(), measure: Measure::CpuNs };
     for (limit, time_ns, _) in limits {
