@@ -146,18 +146,29 @@ static bool inside(uintptr_t at, size_t bytes) { return inside(pieces, at, bytes
 // A copy from or to memory that is not pinned makes the real driver wait, which nobody here wants.
 static bool is_pinned(const void* at, size_t bytes) { return inside(pinned, (uintptr_t)at, bytes); }
 
-// A kernel that writes past a piece of memory shows behind it. More than the largest polynomial of two limbs.
-static constexpr size_t GUARD_BYTES = 512 * 1024;
+// A kernel that writes past a piece of memory shows behind it: at once in the first bytes, which most hit, and elsewhere when the
+// memory is given back. More than the largest polynomial of two limbs.
+static constexpr size_t GUARD_BYTES = 512 * 1024, NEAR_BYTES = 8 * 1024;
+
+static bool guard_holds(const char* by, uintptr_t at, size_t bytes, size_t guard_bytes) {
+    unsigned char* guard = (unsigned char*)at + bytes;
+    if (guard[0] == 0xEE && memcmp(guard, guard + 1, guard_bytes - 1) == 0) return true;
+    fprintf(stderr, "host shim: %s writes past %zu bytes of memory\n", by, bytes);
+    memset(guard, 0xEE, guard_bytes);
+    return false;
+}
 
 static bool guards_hold(const char* kernel) {
     for (const auto& [at, piece] : pieces) {
-        const unsigned char* guard = (const unsigned char*)at + piece.bytes;
-        if (guard[0] == 0xEE && memcmp(guard, guard + 1, GUARD_BYTES - 1) == 0) continue;
-        fprintf(stderr, "host shim: %s writes past %zu bytes of memory\n", kernel, piece.bytes);
-        memset((void*)guard, 0xEE, GUARD_BYTES);
-        return false;
+        if (!guard_holds(kernel, at, piece.bytes, NEAR_BYTES)) return false;
     }
     return true;
+}
+
+// Whoever frees may ignore an error, so nothing goes on.
+static void give_back(uintptr_t at, size_t bytes) {
+    if (!guard_holds("a kernel before", at, bytes, GUARD_BYTES)) abort();
+    free((void*)at);
 }
 
 static Result run_one(Stream* stream) {
@@ -234,10 +245,10 @@ Result cuDevicePrimaryCtxRelease_v2(int) {
     if (--retained > 0) return SUCCESS;
     // A context takes its memory with it. A broken one gives nothing back before.
     if (pieces.size() + pinned.size() > 0 && !broken) log_line("leak " + std::to_string(pieces.size() + pinned.size()));
-    for (auto* all : {&pieces, &pinned}) {
-        for (const auto& piece : *all) free((void*)piece.first);
-        all->clear();
-    }
+    for (const auto& [at, piece] : pieces) give_back(at, piece.bytes);
+    for (const auto& piece : pinned) free((void*)piece.first);
+    pieces.clear();
+    pinned.clear();
     used_bytes = 0;
     return SUCCESS;
 }
@@ -270,8 +281,8 @@ Result cuMemFree_v2(uintptr_t at) {
     if (piece == pieces.end()) return INVALID_VALUE;
     log_line("free " + std::to_string(piece->second.bytes) + marks((unsigned char*)at, piece->second.bytes));
     used_bytes -= piece->second.bytes;
+    give_back(at, piece->second.bytes);
     pieces.erase(piece);
-    free((void*)at);
     return SUCCESS;
 }
 Result cuMemHostAlloc(void** at, size_t bytes, unsigned flags) {

@@ -2,11 +2,13 @@
 
 use core::fmt;
 use ntt::{Modulus, Plan, PlanError, Shoup};
+use std::sync::Arc;
 
-/// `Z_q[X] / (X^n + 1)` with q the product of one or two primes, and a transform for each ("limb").
+/// `Z_q[X] / (X^n + 1)` with q the product of one or two primes, and a transform for each ("limb"). Clones share their tables: every
+/// candidate for an encoding takes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ring {
-    plans: Vec<Plan>,
+    plans: Arc<[Plan]>,
     q: u64,
 }
 
@@ -52,7 +54,7 @@ impl Ring {
             _ => return Err(RingError::Limbs(primes.len())),
         }
         let plan = |&p| Plan::new(Modulus::new(p).map_err(PlanError::Modulus)?, n);
-        let plans = primes.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
+        let plans = primes.iter().map(plan).collect::<Result<Arc<[_]>, _>>()?;
         Ok(Self { plans, q: primes.iter().map(|&p| u64::from(p)).product() })
     }
 

@@ -1,6 +1,7 @@
 //! Packages: what is written is read, and nothing else is.
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha20Rng};
+use std::sync::LazyLock;
 use tensorguard_trust::identity::*;
 use tensorguard_trust::package::*;
 
@@ -8,8 +9,10 @@ fn rng() -> ChaCha20Rng {
     ChaCha20Rng::from_seed([8; 32])
 }
 
-fn publisher() -> Identity {
-    Identity::generate(&mut ChaCha20Rng::from_seed([1; 32]))
+/// Made once: it takes longer than anything that is tried with it.
+fn publisher() -> &'static Identity {
+    static PUBLISHER: LazyLock<Identity> = LazyLock::new(|| Identity::generate(&mut ChaCha20Rng::from_seed([1; 32])));
+    &PUBLISHER
 }
 
 fn origin() -> Origin {
@@ -34,7 +37,7 @@ fn sections() -> [(&'static str, &'static [u8]); 3] {
 }
 
 fn written(origin: &Origin, sections: &[(&str, &[u8])]) -> Vec<u8> {
-    Package::write(origin, sections, &publisher(), &mut rng()).unwrap()
+    Package::write(origin, sections, publisher(), &mut rng()).unwrap()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -146,7 +149,7 @@ fn each_refusal_says_what_is_wrong() {
 #[test]
 fn a_publisher_cannot_sign_what_nobody_could_read() {
     let write = |origin: &Origin, sections: &[(&str, &[u8])]| {
-        Package::write(origin, sections, &publisher(), &mut rng()).unwrap_err()
+        Package::write(origin, sections, publisher(), &mut rng()).unwrap_err()
     };
     assert_eq!(write(&origin(), &[("b", b""), ("a", b"")]), PackageError::Names);
     assert_eq!(write(&origin(), &[("a", b""), ("a", b"")]), PackageError::Names);

@@ -147,10 +147,11 @@ pub fn phases_at_every_edge(backend: &dyn Backend) {
     }
     let mut rand = Rand::new(12);
     for encoding in &encodings {
+        // Some of them twice, in other lanes of an engine, and no whole number of polynomials. One job: a device spends its time on
+        // beginning them.
         let mut phases = hostile_phases(encoding, &mut rand);
-        open(backend, encoding, &phases);
-        phases.rotate_left(5);
-        phases.truncate(256 + 77);
+        phases.resize(phases.len().next_multiple_of(256), 0);
+        phases.extend_from_within(5..256 + 82);
         open(backend, encoding, &phases);
     }
 }
