@@ -219,7 +219,7 @@ fn every_party_is_killed_at_every_line_it_says_and_the_round_ends_right() {
         let begin = Instant::now();
         let page = loop {
             let page = String::from_utf8(tensorguard(&["decisions", &scene.text("holder")]).stdout).unwrap();
-            if page.contains("deployed") || begin.elapsed() > Duration::from_secs(100) {
+            if page.contains("deployed") || begin.elapsed() > Duration::from_secs(300) {
                 break page;
             }
             std::thread::sleep(Duration::from_millis(300));

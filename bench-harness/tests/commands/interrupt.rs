@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tensorguard::record::Record;
 use tensorguard::record::journal::{RESULT, SAMPLES};
 
-/// Campaigns of a fleet take longer than this by far, a robot's training takes less.
-const SOON: Duration = Duration::from_secs(30);
+/// Longer than a robot's training, even where others take the processor. That nothing was brought to its end shows in what was kept.
+const SOON: Duration = Duration::from_secs(120);
 
 fn tensorguard(arguments: &[String]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tensorguard"));
