@@ -79,9 +79,9 @@ async fn connection(tcp: TcpStream, mut acceptors: watch::Receiver<TlsAcceptor>,
     let acceptor = acceptors.borrow_and_update().clone();
     let Ok(Ok(tls)) = timeout(limits.silence, acceptor.accept(tcp)).await else { return };
     let Some(peer) = peer_of(tls.get_ref().1) else { return };
-    let terms = acceptors.clone();
+    let accepting = acceptors.clone();
     let service = service_fn(move |request| {
-        let (desk, shut_out) = (desk.clone(), terms.has_changed().unwrap_or(false));
+        let (desk, shut_out) = (desk.clone(), accepting.has_changed().unwrap_or(false));
         async move {
             // Read before this connection was seen to be closed: whoever is shut out gets no answer any more.
             if shut_out {
